@@ -1,7 +1,7 @@
 //! Which crate may depend on which. The picture of it is in ARCHITECTURE.md.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -143,6 +143,30 @@ pub fn violations(metadata: &Metadata) -> Vec<String> {
     }
     lines
 }
+
+/// What the page on dependencies gets wrong: a crate from outside that it does not name in backquotes
+/// in its tables, or names and nothing uses. A line each.
+pub fn undocumented(metadata: &Metadata, page: &str) -> Vec<String> {
+    let used: BTreeSet<&str> = metadata
+        .packages
+        .iter()
+        .flat_map(|package| &package.dependencies)
+        .filter(|dependency| dependency.path.is_none())
+        .map(|dependency| dependency.name.as_str())
+        .collect();
+    let named: BTreeSet<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let missing = used.difference(&named).map(|name| format!("{name} is used but has no reason"));
+    let surplus = named.difference(&used).map(|name| format!("{name} is not used any longer"));
+    missing.chain(surplus).map(|line| format!("{DEPENDENCIES}: {line}")).collect()
+}
+
+/// The page that names every dependency with its reason.
+pub const DEPENDENCIES: &str = "docs/adr/0002-dependencies.md";
 
 /// Whether a crate is `family` or one of its companions, such as `tokio-rustls` of `tokio`.
 fn belongs(name: &str, family: &str) -> bool {
@@ -289,6 +313,24 @@ mod tests {
         assert!(check("millstream", dev).is_empty());
         let build = r#"{"name": "millstream-proto", "kind": "build", "path": "/x/proto"}"#;
         assert_eq!(check("millstream", build).len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_and_a_reason_without_a_dependency_are_reported() {
+        let metadata = metadata(&package(
+            "millstream-rpc",
+            &[outside("h2"), outside("http"), inside("millstream-wire")].join(","),
+        ));
+        let page = "Text with `code`.\n| crate | for |\n|---|---|\n| `h2`, `http` | both |\n";
+        assert_eq!(undocumented(&metadata, page), Vec::<String>::new());
+        let page = "| `h2` | HTTP/2, with `http` |\n| `hyper` | nothing |\n";
+        assert_eq!(
+            undocumented(&metadata, page),
+            [
+                "docs/adr/0002-dependencies.md: http is used but has no reason",
+                "docs/adr/0002-dependencies.md: hyper is not used any longer"
+            ]
+        );
     }
 
     #[test]

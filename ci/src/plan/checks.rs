@@ -1,6 +1,9 @@
 //! What must be there, and everything that can be said about the sources without running them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::GUIDES;
 use crate::{
@@ -26,7 +29,7 @@ pub fn steps() -> Vec<Step> {
             CBINDGEN.ensure(cx).map(Report::note)
         }),
         step("fmt-rust", "Formatting: Rust", &["toolchains"], FMT, |cx| {
-            cx.run(cx.cargo(&["fmt", "--all", "--check"]))?;
+            cx.run(cx.cargo(&["fmt", "--all", "--check", "--", "--color", "never"]))?;
             Ok(Report::default())
         }),
         step("fmt-python", "Formatting: Python", &["venv"], FMT, |cx| {
@@ -109,6 +112,9 @@ fn dependency_direction(cx: &mut Cx<'_>) -> Result<Report, Failure> {
         .map_err(|error| Failure::new(format!("cargo metadata: {error}")))?;
     let mut lines = layers::violations(&metadata);
     lines.extend(layers::unsafe_code(&metadata));
+    let page = fs::read_to_string(cx.ws.path(layers::DEPENDENCIES))
+        .map_err(|error| Failure::new(format!("{}: {error}", layers::DEPENDENCIES)))?;
+    lines.extend(layers::undocumented(&metadata, &page));
     if lines.is_empty() {
         return Ok(Report::default());
     }
