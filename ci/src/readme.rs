@@ -10,8 +10,8 @@
 //! In the file, around the part that is shown, in whatever its comments look like:
 //!
 //! ```text
-//! # [readme]
-//! # [/readme]
+//! # readme: begin
+//! # readme: end
 //! ```
 
 use std::{fs, path::Path};
@@ -71,10 +71,10 @@ fn rewrite(
 fn region(source: &str) -> Result<Vec<String>, String> {
     let lines: Vec<&str> = source.lines().collect();
     let mark = |mark: &str| lines.iter().position(|line| line.contains(mark));
-    let (Some(open), Some(close)) = (mark("[readme]"), mark("[/readme]")) else {
-        return Err("has no part marked [readme] ... [/readme]".to_owned());
+    let (Some(open), Some(close)) = (mark("readme: begin"), mark("readme: end")) else {
+        return Err("has no part between `readme: begin` and `readme: end`".to_owned());
     };
-    let inner = lines.get(open + 1..close).ok_or("the mark [/readme] stands before [readme]")?;
+    let inner = lines.get(open + 1..close).ok_or("`readme: end` stands before `readme: begin`")?;
     let indent = |line: &&str| line.len() - line.trim_start().len();
     let shared = inner.iter().filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);
     Ok(inner.iter().map(|line| line.get(shared..).unwrap_or("").to_owned()).collect())
@@ -84,7 +84,8 @@ fn region(source: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
 
-    const SOURCE: &str = "import x\n\n    # [readme]\n    a()\n\n      b()\n    # [/readme]\nc()\n";
+    const SOURCE: &str =
+        "import x\n\n    # readme: begin\n    a()\n\n      b()\n    # readme: end\nc()\n";
 
     fn source(_: &str) -> Result<String, String> {
         Ok(SOURCE.to_owned())
@@ -115,7 +116,7 @@ mod tests {
         let absent = rewrite(&guide(""), |file| Err(format!("{file}: not there")));
         assert_eq!(absent.unwrap_err(), "a.py: not there");
         let unmarked = rewrite(&guide(""), |_| Ok("a()\n".to_owned()));
-        assert!(unmarked.unwrap_err().contains("has no part marked"));
+        assert!(unmarked.unwrap_err().contains("has no part between"));
     }
 
     #[test]

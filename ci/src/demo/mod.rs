@@ -215,9 +215,10 @@ impl<'a> Meter<'a> {
         let share = (PART * done.min(total)).checked_div(total).unwrap_or(0);
         let before = self.before + u64::try_from(place).unwrap_or(0);
         self.bar.set_position(before * PART + share);
+        let finished = done >= total;
         let (done, total) = (report::grouped(done), report::grouped(total));
         self.bar.set_message(format!("{}: {service} {done} of {total}", self.language));
-        if self.ui.is_plain() && done == total && self.service != service {
+        if self.ui.is_plain() && finished && self.service != service {
             self.ui.say(format!("    {service}: {total} messages"));
             self.service = service;
         }

@@ -5,12 +5,24 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Deserialize;
 
 /// The six services, in the order of the table.
-pub const SERVICES: [&str; 6] = ["weather", "logs", "chat", "market", "telemetry", "sync"];
+pub const SERVICES: [&str; 6] = [
+    "weather.v1.Weather",
+    "logs.v1.LogCollector",
+    "chat.v1.ChatService",
+    "market.v1.MarketData",
+    "telemetry.v1.DeviceManager",
+    "sync.v1.DataSync",
+];
+
+const WEATHER: &str = SERVICES[0];
+const TELEMETRY: &str = SERVICES[4];
 
 /// How many hourly observations the whole data has.
 pub const OBSERVATIONS: u64 = 26_115;
 /// How many flights the whole data has.
 pub const FLIGHTS: u64 = 336_776;
+/// After the stream the scenario asks for every thousandth observation once more, by a unary call.
+const LOOKUPS: u64 = OBSERVATIONS.div_ceil(1_000);
 
 /// What one language received from one service: a line that a scenario program prints.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -105,8 +117,8 @@ pub fn judge(received: &[Received], languages: &[&str], data: Data) -> Verdict {
             problems.push(format!("{} received no message from {service}", row.language));
         }
         let whole = match service {
-            "weather" => Some((OBSERVATIONS, "observations")),
-            "telemetry" => Some((FLIGHTS, "flights")),
+            WEATHER => Some((OBSERVATIONS + LOOKUPS, "observations, streamed and looked up")),
+            TELEMETRY => Some((FLIGHTS, "flights")),
             _ => None,
         };
         if let (Data::Full, Some((whole, what))) = (data, whole) {
@@ -139,7 +151,7 @@ pub fn table(received: &[Received], languages: &[&str]) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{:<10} {:<8} {:>10} {:>9} {:>12}  {:<8}",
+        "{:<27} {:<8} {:>10} {:>9} {:>12}  {:<8}",
         "service", "language", "messages", "seconds", "messages/s", "crc32"
     );
     for service in SERVICES {
@@ -147,12 +159,12 @@ pub fn table(received: &[Received], languages: &[&str]) -> String {
             let mut rows =
                 received.iter().filter(|row| row.service == service && row.language == *language);
             let Some(row) = rows.next() else {
-                let _ = writeln!(text, "{service:<10} {language:<8} {:>10}", "nothing");
+                let _ = writeln!(text, "{service:<27} {language:<8} {:>10}", "nothing");
                 continue;
             };
             let _ = writeln!(
                 text,
-                "{service:<10} {language:<8} {:>10} {:>9.3} {:>12}  {:<8}",
+                "{service:<27} {language:<8} {:>10} {:>9.3} {:>12}  {:<8}",
                 grouped(row.messages),
                 row.seconds,
                 rate(row.messages, row.seconds),
@@ -200,8 +212,8 @@ mod tests {
 
     fn messages(service: &str) -> u64 {
         match service {
-            "weather" => OBSERVATIONS,
-            "telemetry" => FLIGHTS,
+            WEATHER => OBSERVATIONS + LOOKUPS,
+            TELEMETRY => FLIGHTS,
             _ => 1_000,
         }
     }
@@ -212,7 +224,7 @@ mod tests {
             service: service.to_owned(),
             messages: messages(service),
             seconds: 0.5,
-            crc32: format!("0000000{}", service.len()),
+            crc32: format!("{:08x}", service.len()),
         };
         LANGUAGES
             .iter()
@@ -239,19 +251,24 @@ mod tests {
 
     #[test]
     fn a_different_checksum_is_a_problem_that_names_who_saw_what() {
-        let (problems, _) = change("java", "sync", |row| row.crc32 = "deadbeef".to_owned());
+        let (problems, _) =
+            change("java", "sync.v1.DataSync", |row| row.crc32 = "deadbeef".to_owned());
         assert_eq!(
             problems,
-            ["sync: the checksums differ: rust=00000004 python=00000004 java=deadbeef c=00000004"]
+            [
+                "sync.v1.DataSync: the checksums differ: rust=00000010 python=00000010 java=deadbeef c=00000010"
+            ]
         );
     }
 
     #[test]
     fn a_different_number_of_messages_is_a_problem() {
-        let (problems, _) = change("c", "chat", |row| row.messages = 999);
+        let (problems, _) = change("c", "chat.v1.ChatService", |row| row.messages = 999);
         assert_eq!(
             problems,
-            ["chat: the numbers of messages differ: rust=1000 python=1000 java=1000 c=999"]
+            [
+                "chat.v1.ChatService: the numbers of messages differ: rust=1000 python=1000 java=1000 c=999"
+            ]
         );
     }
 
@@ -259,10 +276,10 @@ mod tests {
     fn a_missing_service_is_a_problem_and_shows_in_the_table() {
         let rows: Vec<Received> = good()
             .into_iter()
-            .filter(|row| !(row.language == "python" && row.service == "logs"))
+            .filter(|row| !(row.language == "python" && row.service == SERVICES[1]))
             .collect();
         let verdict = judge(&rows, &LANGUAGES, Data::Full);
-        assert_eq!(verdict.problems, ["python reports nothing for logs"]);
+        assert_eq!(verdict.problems, ["python reports nothing for logs.v1.LogCollector"]);
         assert!(table(&rows, &LANGUAGES).contains("python      nothing\n"));
     }
 
@@ -282,25 +299,28 @@ mod tests {
         let verdict = judge(&rows, &LANGUAGES, Data::Full);
         assert_eq!(
             verdict.problems,
-            ["rust reports weather twice", "rust reports an unknown service \"billing\""]
+            [
+                "rust reports weather.v1.Weather twice",
+                "rust reports an unknown service \"billing\""
+            ]
         );
     }
 
     #[test]
     fn no_message_at_all_is_a_problem_even_when_all_agree() {
         let mut rows = good();
-        for row in rows.iter_mut().filter(|row| row.service == "market") {
+        for row in rows.iter_mut().filter(|row| row.service == SERVICES[3]) {
             row.messages = 0;
         }
         let verdict = judge(&rows, &LANGUAGES, Data::Full);
         assert_eq!(verdict.problems.len(), 4);
-        assert_eq!(verdict.problems[0], "rust received no message from market");
+        assert_eq!(verdict.problems[0], "rust received no message from market.v1.MarketData");
     }
 
     #[test]
     fn with_all_the_data_every_observation_and_flight_must_come() {
         let mut rows = good();
-        for row in rows.iter_mut().filter(|row| row.service == "telemetry") {
+        for row in rows.iter_mut().filter(|row| row.service == TELEMETRY) {
             row.messages -= 1;
         }
         let full = judge(&rows, &LANGUAGES, Data::Full);
@@ -313,13 +333,14 @@ mod tests {
     fn the_table_has_a_row_for_each_language_and_service() {
         let text = table(&good(), &LANGUAGES);
         assert_eq!(text.lines().count(), 1 + 24);
-        assert!(text.contains("telemetry  c           336,776     0.500      673,552  00000009"));
+        assert!(text.contains(
+            "telemetry.v1.DeviceManager  c           336,776     0.500      673,552  0000001a"
+        ));
     }
 
     #[test]
     fn lines_of_a_program_are_read_and_other_lines_are_errors() {
-        let line =
-            r#"{"language":"c","service":"chat","messages":5,"seconds":0.1,"crc32":"00ff00ff"}"#;
+        let line = r#"{"language":"c","service":"chat.v1.ChatService","messages":5,"seconds":0.1,"crc32":"00ff00ff"}"#;
         assert_eq!(parse(&format!("{line}\n\n{line}\n")).unwrap().len(), 2);
         assert!(parse("hello").unwrap_err().contains("hello"));
         assert!(parse(r#"{"language":"c"}"#).is_err());
@@ -328,11 +349,15 @@ mod tests {
     #[test]
     fn progress_lines_are_told_from_other_output() {
         assert_eq!(
-            Progress::parse("progress chat 10 200"),
-            Some(Progress { service: "chat".to_owned(), done: 10, total: 200 })
+            Progress::parse("progress chat.v1.ChatService 10 200"),
+            Some(Progress { service: "chat.v1.ChatService".to_owned(), done: 10, total: 200 })
         );
-        for other in ["progress", "progress chat ten 200", "progress chat 1 2 3", "warning: 1 2 3"]
-        {
+        for other in [
+            "progress",
+            "progress chat.v1.ChatService ten 200",
+            "progress chat.v1.ChatService 1 2 3",
+            "warning: 1 2 3",
+        ] {
             assert_eq!(Progress::parse(other), None, "{other}");
         }
     }
