@@ -9,7 +9,7 @@ use crate::{bytes::mill_slice, guard::quietly};
 #[derive(Default)]
 pub struct mill_batch {
     pub(crate) messages: Batch,
-    /// The call that filled it, so that the messages of two calls are never mixed up.
+    /// The call that filled it: the messages of two calls are never mixed up.
     pub(crate) call: u64,
 }
 
@@ -32,11 +32,15 @@ pub extern "C" fn mill_batch_new() -> *mut mill_batch {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_batch_next(batch: *mut mill_batch, message: *mut mill_slice) -> bool {
     // SAFETY: the caller passes NULL or a batch that is not freed and not used by another thread.
-    let Some(batch) = (unsafe { batch.as_mut() }) else { return false };
+    let Some(batch) = (unsafe { batch.as_mut() }) else {
+        return false;
+    };
     if message.is_null() {
         return false;
     }
-    let Some(next) = batch.messages.next() else { return false };
+    let Some(next) = batch.messages.next() else {
+        return false;
+    };
     // SAFETY: the caller passes NULL or the address of a slice.
     unsafe { message.write(mill_slice::lend(next)) };
     true
@@ -53,24 +57,41 @@ pub unsafe extern "C" fn mill_batch_len(batch: *const mill_batch) -> usize {
     unsafe { batch.as_ref() }.map_or(0, |batch| batch.messages.remaining())
 }
 
-/// The messages that were not taken yet as they stand in memory, to be walked or handed on in one
-/// piece. Each is a gRPC frame: a zero byte, the length of the message as a big-endian 32-bit number,
-/// the message. Nothing is compressed. Does not take them.
+/// Takes all messages that are left, as they stand in memory, to be walked or handed on in one piece.
+/// Each is a gRPC frame: a zero byte, the length of the message as a big-endian 32-bit number, the
+/// message. Nothing is compressed.
 ///
 /// Ownership: borrowed from the batch; lives until the batch is filled again or freed.
-/// Threads: one at a time for each batch.
+/// Threads: one at a time for each batch. Never blocks.
 /// Errors: none; empty for NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mill_batch_frames(batch: *const mill_batch) -> mill_slice {
+pub unsafe extern "C" fn mill_batch_frames(batch: *mut mill_batch) -> mill_slice {
     // SAFETY: the caller passes NULL or a batch that is not freed and not used by another thread.
-    let Some(batch) = (unsafe { batch.as_ref() }) else { return mill_slice::EMPTY };
-    let messages = &batch.messages;
+    let Some(batch) = (unsafe { batch.as_mut() }) else {
+        return mill_slice::EMPTY;
+    };
+    let messages = &mut batch.messages;
     let taken: usize = messages
         .iter()
         .take(messages.len() - messages.remaining())
         .map(|message| millstream_boundary::PREFIX + message.len())
         .sum();
+    while messages.next().is_some() {}
     mill_slice::lend(messages.frames().get(taken..).unwrap_or_default())
+}
+
+/// Drops the messages that were not taken, so that the batch can serve another call. Keeps the
+/// memory. NULL is allowed and does nothing.
+///
+/// Ownership: slices of the messages are void.
+/// Threads: one at a time for each batch.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mill_batch_clear(batch: *mut mill_batch) {
+    // SAFETY: the caller passes NULL or a batch that is not freed and not used by another thread.
+    if let Some(batch) = unsafe { batch.as_mut() } {
+        batch.messages.clear();
+    }
 }
 
 /// Frees a batch with its messages. NULL is allowed and does nothing.

@@ -55,7 +55,7 @@ pub enum mill_interest {
 }
 
 pub(crate) fn resolve(call: mill_call) -> Result<Arc<Call>, Failure> {
-    Ok(CALLS.get(call.id)?)
+    CALLS.get(call.id)
 }
 
 fn kind(number: i32) -> Result<CallKind, Failure> {
@@ -65,7 +65,9 @@ fn kind(number: i32) -> Result<CallKind, Failure> {
 
 pub(crate) fn interest(bits: u32) -> Result<Interest, Failure> {
     if bits == 0 || bits > 15 {
-        return Err(invalid(format!("interest is {bits}; join one or more mill_interest, 1 to 15")));
+        return Err(invalid(format!(
+            "interest is {bits}; join one or more mill_interest, 1 to 15"
+        )));
     }
     Ok(Interest(bits))
 }
@@ -95,7 +97,9 @@ pub unsafe extern "C" fn mill_call_start(
             let kind = self::kind(kind)?;
             let options = options::call_options(options)?;
             let started = channel::resolve(channel)?.call(path, kind, options)?;
-            call.write(mill_call { id: CALLS.insert(Arc::new(started))? });
+            call.write(mill_call {
+                id: CALLS.insert(started)?,
+            });
             Ok(())
         })
     }
@@ -127,7 +131,9 @@ pub unsafe extern "C" fn mill_call_start_with(
             let kind = self::kind(kind)?;
             let options = options::call_options(options)?;
             let started = channel::resolve(channel)?.call_with(path, kind, options, request)?;
-            call.write(mill_call { id: CALLS.insert(Arc::new(started))? });
+            call.write(mill_call {
+                id: CALLS.insert(started)?,
+            });
             Ok(())
         })
     }
@@ -193,7 +199,9 @@ pub unsafe extern "C" fn mill_call_send_many(
             // A first attempt without waiting, a second one once there is room.
             let mut taken = call.try_send_many(&mut waiting.clone())?;
             if taken == 0 && count > 0 {
-                let Some(first) = waiting.next() else { return Ok(()) };
+                let Some(first) = waiting.next() else {
+                    return Ok(());
+                };
                 call.send(first, arguments::wait(timeout_ms))?;
                 // What came after the first is a bonus: an end of the call now is told by the next
                 // function, since this one has sent something.

@@ -46,7 +46,10 @@ impl mill_connectivity {
         (MILL_CONNECTIVITY_IDLE, ConnectivityState::Idle),
         (MILL_CONNECTIVITY_CONNECTING, ConnectivityState::Connecting),
         (MILL_CONNECTIVITY_READY, ConnectivityState::Ready),
-        (MILL_CONNECTIVITY_TRANSIENT_FAILURE, ConnectivityState::TransientFailure),
+        (
+            MILL_CONNECTIVITY_TRANSIENT_FAILURE,
+            ConnectivityState::TransientFailure,
+        ),
         (MILL_CONNECTIVITY_SHUTDOWN, ConnectivityState::Shutdown),
     ];
 
@@ -63,13 +66,15 @@ impl mill_connectivity {
             .find(|pair| pair.0 as i32 == number)
             .map(|pair| pair.1)
             .ok_or_else(|| {
-                arguments::invalid(format!("last is {number}; pass a mill_connectivity, 0 to 4"))
+                arguments::invalid(format!(
+                    "last is {number}; pass a mill_connectivity, 0 to 4"
+                ))
             })
     }
 }
 
 pub(crate) fn resolve(channel: mill_channel) -> Result<Arc<Channel>, Failure> {
-    Ok(CHANNELS.get(channel.id)?)
+    CHANNELS.get(channel.id)
 }
 
 /// Opens a channel to `http://host:port`, `https://host:port` or `unix:/path`. Nothing is connected
@@ -93,7 +98,9 @@ pub unsafe extern "C" fn mill_channel_open(
             let channel = arguments::output(channel, "channel")?;
             let target = arguments::text(target, "target")?;
             let opened = Channel::open(target, options::channel_options(options)?)?;
-            channel.write(mill_channel { id: CHANNELS.insert(Arc::new(opened))? });
+            channel.write(mill_channel {
+                id: CHANNELS.insert(opened)?,
+            });
             Ok(())
         })
     }
@@ -186,13 +193,17 @@ pub unsafe extern "C" fn mill_channel_wait_state(
             if channel.wait_state(last, arguments::wait(timeout_ms))? {
                 return Ok(());
             }
-            Err(timed_out(&format!("the channel is still {last:?}"), timeout_ms))
+            Err(timed_out(
+                &format!("the channel is still {last:?}"),
+                timeout_ms,
+            ))
         })
     }
 }
 
 /// Puts `tag` into the queue once the channel no longer stands at `last` (a `mill_connectivity`); at
-/// once if it already does not. One tag per call of this function.
+/// once if it already does not. One tag per call of this function; a new watch of the channel
+/// replaces the one before.
 ///
 /// Ownership: nothing passes; channel and queue may be closed in any order.
 /// Threads: any.

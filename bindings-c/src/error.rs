@@ -26,12 +26,20 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: mill_status, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), status: None }
+        Failure {
+            code,
+            message: message.into(),
+            status: None,
+        }
     }
 
     /// The call ended, and not with OK.
     pub(crate) fn ended(status: Arc<Status>) -> Failure {
-        Failure { code: status.code.into(), message: status.to_string(), status: Some(status) }
+        Failure {
+            code: status.code.into(),
+            message: status.to_string(),
+            status: Some(status),
+        }
     }
 
     pub(crate) fn code(&self) -> mill_status {
@@ -49,7 +57,11 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure { code: error.code.into(), message: error.message, status: error.status }
+        Failure {
+            code: error.code.into(),
+            message: error.message,
+            status: error.status,
+        }
     }
 }
 

@@ -14,19 +14,33 @@
 #![allow(clippy::missing_safety_doc)] // told to C users as Ownership, Threads and Errors
 
 mod arguments;
-mod batch;
-mod bytes;
-mod call;
-mod channel;
-mod error;
 mod guard;
-mod metadata;
-mod options;
-mod outcome;
-mod queue;
-mod receive;
-mod status;
-mod version;
+mod handles;
+
+// In the order of the header.
+pub mod version;
+
+pub mod status;
+
+pub mod error;
+
+pub mod bytes;
+
+pub mod metadata;
+
+pub mod options;
+
+pub mod channel;
+
+pub mod call;
+
+pub mod receive;
+
+pub mod outcome;
+
+pub mod batch;
+
+pub mod queue;
 
 #[cfg(test)]
 mod header_tests;

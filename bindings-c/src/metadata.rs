@@ -7,12 +7,7 @@ use std::{
 
 use millstream_boundary::Metadata;
 
-use crate::{
-    arguments,
-    bytes::mill_slice,
-    error::Failure,
-    guard::quietly,
-};
+use crate::{arguments, bytes::mill_slice, error::Failure, guard::quietly};
 
 /// One pair of metadata. The same form is passed in and handed out, so what one call received can
 /// be sent with another.
@@ -57,7 +52,10 @@ impl mill_metadata {
                 }
             })
             .collect();
-        mill_metadata { entries, _texts: texts }
+        mill_metadata {
+            entries,
+            _texts: texts,
+        }
     }
 
     pub(crate) fn into_object(self) -> *mut mill_metadata {
@@ -103,7 +101,11 @@ pub unsafe extern "C" fn mill_metadata_entries(
         // SAFETY: the caller passes NULL or the address of a count.
         unsafe { count.write(entries.len()) };
     }
-    if entries.is_empty() { ptr::null() } else { entries.as_ptr() }
+    if entries.is_empty() {
+        ptr::null()
+    } else {
+        entries.as_ptr()
+    }
 }
 
 /// Looks for the first entry of a key, whatever the case of its letters. True when there is one; its
@@ -119,7 +121,9 @@ pub unsafe extern "C" fn mill_metadata_find(
     value: *mut mill_slice,
 ) -> bool {
     // SAFETY: the caller passes NULL or metadata that is not freed yet.
-    let Some(metadata) = (unsafe { metadata.as_ref() }) else { return false };
+    let Some(metadata) = (unsafe { metadata.as_ref() }) else {
+        return false;
+    };
     if key.is_null() {
         return false;
     }
@@ -127,7 +131,9 @@ pub unsafe extern "C" fn mill_metadata_find(
     let key = unsafe { CStr::from_ptr(key) };
     let found = metadata.entries.iter().find(|entry| {
         // SAFETY: made by `mill_metadata::new` with a NUL behind each key, and alive with `metadata`.
-        unsafe { CStr::from_ptr(entry.key) }.to_bytes().eq_ignore_ascii_case(key.to_bytes())
+        unsafe { CStr::from_ptr(entry.key) }
+            .to_bytes()
+            .eq_ignore_ascii_case(key.to_bytes())
     });
     let Some(entry) = found else { return false };
     if !value.is_null() {
@@ -179,7 +185,14 @@ mod tests {
                 (key.unwrap_or("?"), value)
             })
             .collect();
-        assert_eq!(pairs, [("trace", &b"one\0"[..]), ("key-bin", b"\0\xff\0\0"), ("trace", b"two\0")]);
+        assert_eq!(
+            pairs,
+            [
+                ("trace", &b"one\0"[..]),
+                ("key-bin", b"\0\xff\0\0"),
+                ("trace", b"two\0")
+            ]
+        );
         Ok(())
     }
 

@@ -9,11 +9,7 @@ use std::{
 use millstream_boundary::Status;
 
 use crate::{
-    bytes::mill_slice,
-    error::c_text,
-    guard::quietly,
-    metadata::mill_metadata,
-    status::mill_status,
+    bytes::mill_slice, error::c_text, guard::quietly, metadata::mill_metadata, status::mill_status,
 };
 
 /// How a call ended: code, message, details and trailers.
@@ -45,8 +41,9 @@ impl mill_call_status {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_call_status_code(status: *const mill_call_status) -> mill_status {
     // SAFETY: the caller passes NULL or a status that is not freed yet.
-    unsafe { status.as_ref() }
-        .map_or(mill_status::MILL_STATUS_UNKNOWN, |status| status.status.code.into())
+    unsafe { status.as_ref() }.map_or(mill_status::MILL_STATUS_UNKNOWN, |status| {
+        status.status.code.into()
+    })
 }
 
 /// The message that came with the code: UTF-8, empty when there was none and for NULL. A NUL inside
@@ -56,7 +53,9 @@ pub unsafe extern "C" fn mill_call_status_code(status: *const mill_call_status) 
 /// Threads: any, several at once.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mill_call_status_message(status: *const mill_call_status) -> *const c_char {
+pub unsafe extern "C" fn mill_call_status_message(
+    status: *const mill_call_status,
+) -> *const c_char {
     // SAFETY: the caller passes NULL or a status that is not freed yet.
     unsafe { status.as_ref() }.map_or(c"".as_ptr(), |status| status.message.as_ptr())
 }
@@ -70,8 +69,9 @@ pub unsafe extern "C" fn mill_call_status_message(status: *const mill_call_statu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_call_status_details(status: *const mill_call_status) -> mill_slice {
     // SAFETY: the caller passes NULL or a status that is not freed yet.
-    unsafe { status.as_ref() }
-        .map_or(mill_slice::EMPTY, |status| mill_slice::lend(&status.status.details))
+    unsafe { status.as_ref() }.map_or(mill_slice::EMPTY, |status| {
+        mill_slice::lend(&status.status.details)
+    })
 }
 
 /// Everything that the server sent in its trailers; no entries when the client itself ended the

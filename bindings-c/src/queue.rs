@@ -1,6 +1,6 @@
 //! The pollable queue.
 
-use std::{ffi::c_int, sync::Arc};
+use std::{ffi::c_int, sync::Arc, time::Instant};
 
 use millstream_boundary::Queue;
 
@@ -23,7 +23,7 @@ pub struct mill_queue {
 }
 
 fn resolve(queue: mill_queue) -> Result<Arc<Queue>, Failure> {
-    Ok(QUEUES.get(queue.id)?)
+    QUEUES.get(queue.id)
 }
 
 /// Makes an empty queue.
@@ -41,7 +41,9 @@ pub unsafe extern "C" fn mill_queue_new(
     unsafe {
         guard(error, || {
             let queue = arguments::output(queue, "queue")?;
-            queue.write(mill_queue { id: QUEUES.insert(Arc::new(Queue::new()?))? });
+            queue.write(mill_queue {
+                id: QUEUES.insert(Queue::new()?)?,
+            });
             Ok(())
         })
     }
@@ -64,7 +66,7 @@ pub unsafe extern "C" fn mill_queue_fd(
     unsafe {
         guard(error, || {
             let fd = arguments::output(fd, "fd")?;
-            fd.write(resolve(queue)?.fd()?);
+            fd.write(resolve(queue)?.fd());
             Ok(())
         })
     }
@@ -100,17 +102,26 @@ pub unsafe extern "C" fn mill_queue_next(
             if capacity == 0 {
                 return Err(invalid("capacity is 0; there must be room for one tag"));
             }
-            let queue = resolve(queue)?;
-            if !queue.wait(arguments::wait(timeout_ms))? {
-                return Err(timed_out("the queue is empty", timeout_ms));
-            }
-            let mut taken = Vec::new();
-            queue.drain(&mut taken, capacity)?;
+            let taken = next(&*resolve(queue)?, timeout_ms, capacity)?;
             first.copy_from_nonoverlapping(taken.as_ptr(), taken.len());
             count.write(taken.len());
             Ok(())
         })
     }
+}
+
+fn next(queue: &Queue, timeout_ms: i64, capacity: usize) -> Result<Vec<u64>, Failure> {
+    let start = Instant::now();
+    let timeout = arguments::wait(timeout_ms);
+    let mut tags = Vec::new();
+    // A tag may be gone between the wake and the look: a newer watch of its call has replaced it.
+    while tags.is_empty() {
+        if !queue.wait(timeout.map(|timeout| timeout.saturating_sub(start.elapsed())))? {
+            return Err(timed_out("the queue is empty", timeout_ms));
+        }
+        queue.drain(&mut tags, capacity);
+    }
+    Ok(tags)
 }
 
 /// Closes a queue: a thread that waits in it returns, tags that were not taken are dropped, watches

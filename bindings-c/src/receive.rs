@@ -48,40 +48,35 @@ pub unsafe extern "C" fn mill_call_headers(
     }
 }
 
-/// The batch of a caller, checked against mixing the messages of two calls.
-///
 /// # Safety
 /// `batch` is NULL or a batch that no other thread uses as long as `'a`.
-unsafe fn batch_for<'a>(
-    batch: *mut mill_batch,
-    call: mill_call,
-) -> Result<&'a mut mill_batch, Failure> {
+unsafe fn batch_of<'a>(batch: *mut mill_batch) -> Result<&'a mut mill_batch, Failure> {
     // SAFETY: the same contract.
-    let batch = unsafe { batch.as_mut() }.ok_or_else(|| {
+    unsafe { batch.as_mut() }.ok_or_else(|| {
         arguments::invalid("batch is NULL; make one by mill_batch_new and use it again and again")
-    })?;
-    let left = batch.messages.remaining();
-    if left > 0 && batch.call != call.id {
-        return Err(Failure::new(
-            mill_status::MILL_ERROR_INVALID_STATE,
-            format!("the batch still holds {left} messages of another call; take them first or use one batch per call"),
-        ));
-    }
-    batch.call = call.id;
-    Ok(batch)
+    })
 }
 
-/// Waits for messages and puts all that have come into the batch, in place of what was there. A
-/// batch that is empty afterwards (`mill_batch_len` is 0) says that no more will come: then
-/// `mill_call_finish` tells how the call ended.
+fn not_taken(left: usize, whose: &str) -> Failure {
+    Failure::new(
+        mill_status::MILL_ERROR_INVALID_STATE,
+        format!(
+            "the batch still holds {left} messages of {whose} call; take them (mill_batch_next), or \
+             drop them (mill_batch_clear)"
+        ),
+    )
+}
+
+/// Waits for messages and puts all that have come into the batch. A batch that is empty afterwards
+/// (`mill_batch_len` is 0) says that no more will come: then `mill_call_finish` tells how the call
+/// ended.
 ///
-/// Ownership: the batch stays the caller's. Slices of its former messages are void, whatever this
-/// function returns.
+/// Ownership: the batch stays the caller's. Slices of its former messages are void.
 /// Threads: one at a time receives from a call; blocks it for up to `timeout_ms` (0: do not wait;
 /// `MILL_FOREVER`: without end).
 /// Errors: `MILL_ERROR_TIMEOUT` (none has come; the call goes on), `MILL_ERROR_BUSY` (another thread
-/// receives), `MILL_ERROR_INVALID_STATE` (messages in the batch were not taken: this function would
-/// lose them), `MILL_ERROR_INVALID_ARGUMENT`, `MILL_ERROR_CLOSED`, `MILL_ERROR_INVALID_HANDLE`,
+/// receives), `MILL_ERROR_INVALID_STATE` (the batch holds messages that were not taken and would be
+/// lost), `MILL_ERROR_INVALID_ARGUMENT`, `MILL_ERROR_CLOSED`, `MILL_ERROR_INVALID_HANDLE`,
 /// `MILL_ERROR_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_call_next_batch(
@@ -94,9 +89,18 @@ pub unsafe extern "C" fn mill_call_next_batch(
     // of an error.
     unsafe {
         guard(error, || {
-            let batch = batch_for(batch, call)?;
-            batch.messages.clear();
-            fetch(&*resolve(call)?, &mut batch.messages, arguments::wait(timeout_ms))
+            let batch = batch_of(batch)?;
+            match batch.messages.remaining() {
+                0 => fetch(call, batch, timeout_ms),
+                left => Err(not_taken(
+                    left,
+                    if batch.call == call.id {
+                        "this"
+                    } else {
+                        "another"
+                    },
+                )),
+            }
         })
     }
 }
@@ -126,36 +130,51 @@ pub unsafe extern "C" fn mill_call_next(
     unsafe {
         guard(error, || {
             let message = arguments::output(message, "message")?;
-            let batch = batch_for(batch, call)?;
-            if batch.messages.remaining() == 0 {
-                fetch(&*resolve(call)?, &mut batch.messages, arguments::wait(timeout_ms))?;
+            let batch = batch_of(batch)?;
+            match batch.messages.remaining() {
+                0 => fetch(call, batch, timeout_ms)?,
+                left if batch.call != call.id => return Err(not_taken(left, "another")),
+                _ => {}
             }
-            message.write(batch.messages.next().map_or(mill_slice::EMPTY, mill_slice::lend));
+            message.write(
+                batch
+                    .messages
+                    .next()
+                    .map_or(mill_slice::EMPTY, mill_slice::lend),
+            );
             Ok(())
         })
     }
 }
 
+fn fetch(call: mill_call, batch: &mut mill_batch, timeout_ms: i64) -> Result<(), Failure> {
+    batch.call = call.id;
+    next_batch(
+        &*resolve(call)?,
+        &mut batch.messages,
+        arguments::wait(timeout_ms),
+    )
+}
+
 /// Fills the batch; leaves it empty at the end of the messages and on failure.
-fn fetch(call: &Call, batch: &mut Batch, timeout: Option<Duration>) -> Result<(), Failure> {
-    match call.next_batch(batch, timeout) {
-        Ok(Received::Messages) => Ok(()),
-        Ok(Received::Empty | Received::End) => {
-            batch.clear();
-            Ok(())
-        }
-        Err(error) => {
-            batch.clear();
-            Err(error.into())
-        }
+fn next_batch(call: &Call, batch: &mut Batch, timeout: Option<Duration>) -> Result<(), Failure> {
+    batch.clear();
+    match call.next_batch(batch, timeout)? {
+        Received::Messages => {}
+        Received::Empty | Received::End => batch.clear(),
     }
+    Ok(())
 }
 
 fn finish(call: &Call, timeout_ms: i64) -> Result<Arc<Status>, Failure> {
     if call.wait(Interest::STATUS, arguments::wait(timeout_ms))?
         && let Some(status) = call.status()
     {
-        return if status.is_ok() { Ok(status) } else { Err(Failure::ended(status)) };
+        return if status.is_ok() {
+            Ok(status)
+        } else {
+            Err(Failure::ended(status))
+        };
     }
     Err(timed_out("the call has not ended", timeout_ms))
 }
@@ -221,7 +240,7 @@ pub unsafe extern "C" fn mill_unary(
             let channel = channel::resolve(channel)?;
             let call = channel.call_with(path, CallKind::Unary, options, request)?;
             let mut batch = Batch::new();
-            fetch(&call, &mut batch, None)?;
+            next_batch(&call, &mut batch, None)?;
             // The core hands a message out only together with the status OK.
             let ended = finish(&call, -1)?;
             response.write(mill_buffer::copy(batch.next().unwrap_or_default()));
