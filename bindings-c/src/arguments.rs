@@ -37,10 +37,7 @@ pub(crate) unsafe fn optional_text<'a>(
     // SAFETY: not NULL, so NUL-terminated and alive by the contract.
     let text = unsafe { CStr::from_ptr(pointer) };
     text.to_str().map(Some).map_err(|error| {
-        invalid(format!(
-            "{name} is not UTF-8: it breaks at byte {}",
-            error.valid_up_to()
-        ))
+        invalid(format!("{name} is not UTF-8: it breaks at byte {}", error.valid_up_to()))
     })
 }
 
@@ -125,40 +122,21 @@ mod tests {
     #[test]
     fn a_null_slice_of_length_zero_is_an_empty_slice() {
         // SAFETY: NULL with no length points to nothing.
-        let bytes = unsafe {
-            bytes(
-                mill_slice {
-                    data: ptr::null(),
-                    len: 0,
-                },
-                "message",
-            )
-        };
+        let bytes = unsafe { bytes(mill_slice { data: ptr::null(), len: 0 }, "message") };
         assert_eq!(bytes.ok(), Some(&[][..]));
     }
 
     #[test]
     fn a_null_slice_with_a_length_is_refused_by_name() {
         // SAFETY: refused before it is read.
-        let refused = unsafe {
-            bytes(
-                mill_slice {
-                    data: ptr::null(),
-                    len: 3,
-                },
-                "message",
-            )
-        };
+        let refused = unsafe { bytes(mill_slice { data: ptr::null(), len: 3 }, "message") };
         let failure = refused.err().map(|failure| failure.code());
         assert_eq!(failure, Some(mill_status::MILL_ERROR_INVALID_ARGUMENT));
     }
 
     #[test]
     fn a_slice_longer_than_an_address_space_is_refused() {
-        let slice = mill_slice {
-            data: [0u8].as_ptr(),
-            len: usize::MAX,
-        };
+        let slice = mill_slice { data: [0u8].as_ptr(), len: usize::MAX };
         // SAFETY: refused before it is read.
         assert!(unsafe { bytes(slice, "message") }.is_err());
     }

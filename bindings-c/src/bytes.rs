@@ -16,17 +16,11 @@ pub struct mill_slice {
 }
 
 impl mill_slice {
-    pub(crate) const EMPTY: mill_slice = mill_slice {
-        data: ptr::null(),
-        len: 0,
-    };
+    pub(crate) const EMPTY: mill_slice = mill_slice { data: ptr::null(), len: 0 };
 
     /// The result form: points into what the caller of the C function keeps alive.
     pub(crate) fn lend(bytes: &[u8]) -> mill_slice {
-        mill_slice {
-            data: bytes.as_ptr(),
-            len: bytes.len(),
-        }
+        mill_slice { data: bytes.as_ptr(), len: bytes.len() }
     }
 }
 
@@ -37,9 +31,7 @@ pub struct mill_buffer {
 
 impl mill_buffer {
     pub(crate) fn copy(bytes: &[u8]) -> *mut mill_buffer {
-        Box::into_raw(Box::new(mill_buffer {
-            bytes: bytes.into(),
-        }))
+        Box::into_raw(Box::new(mill_buffer { bytes: bytes.into() }))
     }
 }
 

@@ -97,9 +97,7 @@ pub unsafe extern "C" fn mill_call_start(
             let kind = self::kind(kind)?;
             let options = options::call_options(options)?;
             let started = channel::resolve(channel)?.call(path, kind, options)?;
-            call.write(mill_call {
-                id: CALLS.insert(started)?,
-            });
+            call.write(mill_call { id: CALLS.insert(started)? });
             Ok(())
         })
     }
@@ -131,9 +129,7 @@ pub unsafe extern "C" fn mill_call_start_with(
             let kind = self::kind(kind)?;
             let options = options::call_options(options)?;
             let started = channel::resolve(channel)?.call_with(path, kind, options, request)?;
-            call.write(mill_call {
-                id: CALLS.insert(started)?,
-            });
+            call.write(mill_call { id: CALLS.insert(started)? });
             Ok(())
         })
     }

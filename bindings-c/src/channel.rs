@@ -46,10 +46,7 @@ impl mill_connectivity {
         (MILL_CONNECTIVITY_IDLE, ConnectivityState::Idle),
         (MILL_CONNECTIVITY_CONNECTING, ConnectivityState::Connecting),
         (MILL_CONNECTIVITY_READY, ConnectivityState::Ready),
-        (
-            MILL_CONNECTIVITY_TRANSIENT_FAILURE,
-            ConnectivityState::TransientFailure,
-        ),
+        (MILL_CONNECTIVITY_TRANSIENT_FAILURE, ConnectivityState::TransientFailure),
         (MILL_CONNECTIVITY_SHUTDOWN, ConnectivityState::Shutdown),
     ];
 
@@ -66,9 +63,7 @@ impl mill_connectivity {
             .find(|pair| pair.0 as i32 == number)
             .map(|pair| pair.1)
             .ok_or_else(|| {
-                arguments::invalid(format!(
-                    "last is {number}; pass a mill_connectivity, 0 to 4"
-                ))
+                arguments::invalid(format!("last is {number}; pass a mill_connectivity, 0 to 4"))
             })
     }
 }
@@ -98,9 +93,7 @@ pub unsafe extern "C" fn mill_channel_open(
             let channel = arguments::output(channel, "channel")?;
             let target = arguments::text(target, "target")?;
             let opened = Channel::open(target, options::channel_options(options)?)?;
-            channel.write(mill_channel {
-                id: CHANNELS.insert(opened)?,
-            });
+            channel.write(mill_channel { id: CHANNELS.insert(opened)? });
             Ok(())
         })
     }
@@ -193,10 +186,7 @@ pub unsafe extern "C" fn mill_channel_wait_state(
             if channel.wait_state(last, arguments::wait(timeout_ms))? {
                 return Ok(());
             }
-            Err(timed_out(
-                &format!("the channel is still {last:?}"),
-                timeout_ms,
-            ))
+            Err(timed_out(&format!("the channel is still {last:?}"), timeout_ms))
         })
     }
 }

@@ -26,20 +26,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: mill_status, message: impl Into<String>) -> Failure {
-        Failure {
-            code,
-            message: message.into(),
-            status: None,
-        }
+        Failure { code, message: message.into(), status: None }
     }
 
     /// The call ended, and not with OK.
     pub(crate) fn ended(status: Arc<Status>) -> Failure {
-        Failure {
-            code: status.code.into(),
-            message: status.to_string(),
-            status: Some(status),
-        }
+        Failure { code: status.code.into(), message: status.to_string(), status: Some(status) }
     }
 
     pub(crate) fn code(&self) -> mill_status {
@@ -57,20 +49,14 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure {
-            code: error.code.into(),
-            message: error.message,
-            status: error.status,
-        }
+        Failure { code: error.code.into(), message: error.message, status: error.status }
     }
 }
 
 /// A text of any origin as a C string. A NUL inside would cut the text: the picture of NUL stands
 /// for it, so that nothing behind it is lost.
 pub(crate) fn c_text(text: &str) -> CString {
-    CString::new(text)
-        .or_else(|_| CString::new(text.replace('\0', "\u{2400}")))
-        .unwrap_or_default()
+    CString::new(text).or_else(|_| CString::new(text.replace('\0', "\u{2400}"))).unwrap_or_default()
 }
 
 /// The result code: what the failed function returned. `MILL_OK` for NULL.

@@ -20,11 +20,7 @@ pub(crate) struct Handles<T: 'static> {
 
 impl<T: Send + Sync> Handles<T> {
     const fn new(kind: u8, name: &'static str) -> Handles<T> {
-        Handles {
-            table: HandleTable::new(kind, name),
-            kind,
-            name,
-        }
+        Handles { table: HandleTable::new(kind, name), kind, name }
     }
 
     pub(crate) fn insert(&self, object: T) -> Result<u64, Failure> {
@@ -88,14 +84,8 @@ mod tests {
         let handle = NAMES.insert("ada").map_err(|_| "full")?;
         assert_eq!(NAMES.get(handle).map(|name| *name).ok(), Some("ada"));
         assert!(matches!(NAMES.close(handle), Ok(Some(_))));
-        assert_eq!(
-            code(NAMES.get(handle)),
-            Some(mill_status::MILL_ERROR_CLOSED)
-        );
-        assert_eq!(
-            code(NAMES.get(0)),
-            Some(mill_status::MILL_ERROR_INVALID_HANDLE)
-        );
+        assert_eq!(code(NAMES.get(handle)), Some(mill_status::MILL_ERROR_CLOSED));
+        assert_eq!(code(NAMES.get(0)), Some(mill_status::MILL_ERROR_INVALID_HANDLE));
         assert_eq!(
             code(NAMES.get(1 << 56 | 1 << 32)),
             Some(mill_status::MILL_ERROR_INVALID_HANDLE)

@@ -16,10 +16,8 @@ fn c_name(number: i32, name: &str) -> String {
 
 #[test]
 fn the_enum_of_result_codes_is_the_error_table() {
-    let ours: Vec<_> = mill_status::ALL
-        .iter()
-        .map(|status| (*status as i32, format!("{status:?}")))
-        .collect();
+    let ours: Vec<_> =
+        mill_status::ALL.iter().map(|status| (*status as i32, format!("{status:?}"))).collect();
     let table: Vec<_> = errors::TABLE
         .iter()
         .map(|entry| (entry.number, c_name(entry.number, entry.name)))
@@ -32,10 +30,7 @@ fn the_header_gives_each_result_code_the_number_and_the_sentence_of_the_table() 
     for entry in errors::TABLE {
         let line = format!("{} = {},", c_name(entry.number, entry.name), entry.number);
         let mut lines = HEADER.lines();
-        assert!(
-            lines.any(|l| l.trim() == line),
-            "the header has no {line:?}"
-        );
+        assert!(lines.any(|l| l.trim() == line), "the header has no {line:?}");
         // The comment stands above the constant, wrapped as it may be.
         let above: Vec<_> = HEADER.lines().take_while(|l| l.trim() != line).collect();
         let start = above.iter().rposition(|l| l.trim() == "/**").unwrap_or(0);
@@ -71,11 +66,7 @@ fn functions() -> Vec<(String, String)> {
 #[test]
 fn every_function_of_the_header_tells_ownership_threads_and_errors() {
     let functions = functions();
-    assert!(
-        functions.len() > 40,
-        "only {} functions were found",
-        functions.len()
-    );
+    assert!(functions.len() > 40, "only {} functions were found", functions.len());
     for (name, comment) in functions {
         assert!(name.starts_with("mill_"), "{name} has another prefix");
         for section in ["Ownership:", "Threads:", "Errors:"] {

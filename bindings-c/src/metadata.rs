@@ -52,10 +52,7 @@ impl mill_metadata {
                 }
             })
             .collect();
-        mill_metadata {
-            entries,
-            _texts: texts,
-        }
+        mill_metadata { entries, _texts: texts }
     }
 
     pub(crate) fn into_object(self) -> *mut mill_metadata {
@@ -101,11 +98,7 @@ pub unsafe extern "C" fn mill_metadata_entries(
         // SAFETY: the caller passes NULL or the address of a count.
         unsafe { count.write(entries.len()) };
     }
-    if entries.is_empty() {
-        ptr::null()
-    } else {
-        entries.as_ptr()
-    }
+    if entries.is_empty() { ptr::null() } else { entries.as_ptr() }
 }
 
 /// Looks for the first entry of a key, whatever the case of its letters. True when there is one; its
@@ -131,9 +124,7 @@ pub unsafe extern "C" fn mill_metadata_find(
     let key = unsafe { CStr::from_ptr(key) };
     let found = metadata.entries.iter().find(|entry| {
         // SAFETY: made by `mill_metadata::new` with a NUL behind each key, and alive with `metadata`.
-        unsafe { CStr::from_ptr(entry.key) }
-            .to_bytes()
-            .eq_ignore_ascii_case(key.to_bytes())
+        unsafe { CStr::from_ptr(entry.key) }.to_bytes().eq_ignore_ascii_case(key.to_bytes())
     });
     let Some(entry) = found else { return false };
     if !value.is_null() {
@@ -187,11 +178,7 @@ mod tests {
             .collect();
         assert_eq!(
             pairs,
-            [
-                ("trace", &b"one\0"[..]),
-                ("key-bin", b"\0\xff\0\0"),
-                ("trace", b"two\0")
-            ]
+            [("trace", &b"one\0"[..]), ("key-bin", b"\0\xff\0\0"), ("trace", b"two\0")]
         );
         Ok(())
     }

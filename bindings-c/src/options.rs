@@ -175,11 +175,7 @@ unsafe fn init<T: OptionStruct>(options: *mut T, struct_size: usize) -> Result<(
     }
     let mut default = T::DEFAULT;
     // SAFETY: `struct_size` is the first field of every option struct.
-    unsafe {
-        ptr::from_mut(&mut default)
-            .cast::<usize>()
-            .write(struct_size)
-    };
+    unsafe { ptr::from_mut(&mut default).cast::<usize>().write(struct_size) };
     let known = struct_size.min(size_of::<T>());
     // SAFETY: valid for `struct_size` bytes by the contract; `known` is not larger than either side.
     unsafe {
@@ -207,20 +203,11 @@ unsafe fn read<T: OptionStruct>(options: *const T) -> Result<T, Failure> {
     let known = struct_size.min(size_of::<T>());
     // SAFETY: readable for `struct_size` bytes; any bytes are a value of an option struct.
     unsafe {
-        ptr::copy_nonoverlapping(
-            options.cast::<u8>(),
-            ptr::from_mut(&mut result).cast(),
-            known,
-        );
+        ptr::copy_nonoverlapping(options.cast::<u8>(), ptr::from_mut(&mut result).cast(), known);
     }
     // SAFETY: the rest of what the caller says is readable.
-    let unknown = unsafe {
-        arguments::array(
-            options.cast::<u8>().add(known),
-            struct_size - known,
-            T::NAME,
-        )
-    }?;
+    let unknown =
+        unsafe { arguments::array(options.cast::<u8>().add(known), struct_size - known, T::NAME) }?;
     if unknown.iter().any(|byte| *byte != 0) {
         return Err(invalid(format!(
             "{} sets options that this version of libmillstream does not know; install the version \
@@ -268,10 +255,7 @@ pub(crate) unsafe fn call_options(
     // SAFETY: the same contract.
     let options = unsafe { read(options) }?;
     let compression = Compression::from_i32(options.compression).ok_or_else(|| {
-        invalid(format!(
-            "compression is {}; pass a mill_compression, 0 to 3",
-            options.compression
-        ))
+        invalid(format!("compression is {}; pass a mill_compression, 0 to 3", options.compression))
     })?;
     // SAFETY: the contract covers the entries.
     let metadata = unsafe { metadata::to_send(options.metadata, options.metadata_count) }?;
@@ -335,17 +319,10 @@ mod tests {
     const LONGER: usize = size_of::<Longer>();
 
     fn longer() -> Longer {
-        let mut longer = Longer {
-            options: mill_call_options::DEFAULT,
-            added_later: u64::MAX,
-        };
+        let mut longer = Longer { options: mill_call_options::DEFAULT, added_later: u64::MAX };
         // SAFETY: the whole struct is ours to write.
-        let result = unsafe {
-            init(
-                ptr::from_mut(&mut longer).cast::<mill_call_options>(),
-                LONGER,
-            )
-        };
+        let result =
+            unsafe { init(ptr::from_mut(&mut longer).cast::<mill_call_options>(), LONGER) };
         assert!(result.is_ok());
         longer
     }
@@ -353,10 +330,7 @@ mod tests {
     #[test]
     fn a_longer_struct_of_a_newer_header_is_filled_and_read() {
         let longer = longer();
-        assert_eq!(
-            (longer.options.struct_size, longer.added_later),
-            (LONGER, 0)
-        );
+        assert_eq!((longer.options.struct_size, longer.added_later), (LONGER, 0));
         // SAFETY: initialised and alive, and so is what stands behind.
         let read = unsafe { call_options(ptr::from_ref(&longer).cast()) };
         assert!(read.is_ok());
@@ -377,10 +351,7 @@ mod tests {
     #[test]
     fn a_struct_that_was_never_initialised_is_refused() {
         for struct_size in [0, 8, mill_call_options::FIRST - 1, LONGEST + 1, usize::MAX] {
-            let options = mill_call_options {
-                struct_size,
-                ..mill_call_options::DEFAULT
-            };
+            let options = mill_call_options { struct_size, ..mill_call_options::DEFAULT };
             // SAFETY: alive; refused before more than its size is read.
             assert!(unsafe { call_options(&options) }.is_err(), "{struct_size}");
         }
@@ -390,10 +361,7 @@ mod tests {
     fn every_setting_of_the_core_is_in_the_table_of_the_header() {
         let header = include_str!("options.rs");
         for (name, _) in CHANNEL_OPTION_NAMES {
-            assert!(
-                header.contains(&format!("/// | {name} | ")),
-                "{name} is not documented"
-            );
+            assert!(header.contains(&format!("/// | {name} | ")), "{name} is not documented");
         }
     }
 
@@ -401,10 +369,7 @@ mod tests {
     fn the_defaults_in_the_table_of_the_header_are_those_of_the_core()
     -> Result<(), Box<dyn std::error::Error>> {
         let rows = include_str!("options.rs").lines().filter_map(|line| {
-            let mut cells = line
-                .strip_prefix("/// | ")?
-                .trim_end_matches(" |")
-                .split(" | ");
+            let mut cells = line.strip_prefix("/// | ")?.trim_end_matches(" |").split(" | ");
             Some((cells.next()?, cells.nth(1)?))
         });
         let mut checked = 0;

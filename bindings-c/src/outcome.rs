@@ -41,9 +41,8 @@ impl mill_call_status {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_call_status_code(status: *const mill_call_status) -> mill_status {
     // SAFETY: the caller passes NULL or a status that is not freed yet.
-    unsafe { status.as_ref() }.map_or(mill_status::MILL_STATUS_UNKNOWN, |status| {
-        status.status.code.into()
-    })
+    unsafe { status.as_ref() }
+        .map_or(mill_status::MILL_STATUS_UNKNOWN, |status| status.status.code.into())
 }
 
 /// The message that came with the code: UTF-8, empty when there was none and for NULL. A NUL inside
@@ -69,9 +68,8 @@ pub unsafe extern "C" fn mill_call_status_message(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_call_status_details(status: *const mill_call_status) -> mill_slice {
     // SAFETY: the caller passes NULL or a status that is not freed yet.
-    unsafe { status.as_ref() }.map_or(mill_slice::EMPTY, |status| {
-        mill_slice::lend(&status.status.details)
-    })
+    unsafe { status.as_ref() }
+        .map_or(mill_slice::EMPTY, |status| mill_slice::lend(&status.status.details))
 }
 
 /// Everything that the server sent in its trailers; no entries when the client itself ended the

@@ -41,9 +41,7 @@ pub unsafe extern "C" fn mill_queue_new(
     unsafe {
         guard(error, || {
             let queue = arguments::output(queue, "queue")?;
-            queue.write(mill_queue {
-                id: QUEUES.insert(Queue::new()?)?,
-            });
+            queue.write(mill_queue { id: QUEUES.insert(Queue::new()?)? });
             Ok(())
         })
     }

@@ -92,14 +92,9 @@ pub unsafe extern "C" fn mill_call_next_batch(
             let batch = batch_of(batch)?;
             match batch.messages.remaining() {
                 0 => fetch(call, batch, timeout_ms),
-                left => Err(not_taken(
-                    left,
-                    if batch.call == call.id {
-                        "this"
-                    } else {
-                        "another"
-                    },
-                )),
+                left => {
+                    Err(not_taken(left, if batch.call == call.id { "this" } else { "another" }))
+                }
             }
         })
     }
@@ -136,12 +131,7 @@ pub unsafe extern "C" fn mill_call_next(
                 left if batch.call != call.id => return Err(not_taken(left, "another")),
                 _ => {}
             }
-            message.write(
-                batch
-                    .messages
-                    .next()
-                    .map_or(mill_slice::EMPTY, mill_slice::lend),
-            );
+            message.write(batch.messages.next().map_or(mill_slice::EMPTY, mill_slice::lend));
             Ok(())
         })
     }
@@ -149,11 +139,7 @@ pub unsafe extern "C" fn mill_call_next(
 
 fn fetch(call: mill_call, batch: &mut mill_batch, timeout_ms: i64) -> Result<(), Failure> {
     batch.call = call.id;
-    next_batch(
-        &*resolve(call)?,
-        &mut batch.messages,
-        arguments::wait(timeout_ms),
-    )
+    next_batch(&*resolve(call)?, &mut batch.messages, arguments::wait(timeout_ms))
 }
 
 /// Fills the batch; leaves it empty at the end of the messages and on failure.
@@ -170,11 +156,7 @@ fn finish(call: &Call, timeout_ms: i64) -> Result<Arc<Status>, Failure> {
     if call.wait(Interest::STATUS, arguments::wait(timeout_ms))?
         && let Some(status) = call.status()
     {
-        return if status.is_ok() {
-            Ok(status)
-        } else {
-            Err(Failure::ended(status))
-        };
+        return if status.is_ok() { Ok(status) } else { Err(Failure::ended(status)) };
     }
     Err(timed_out("the call has not ended", timeout_ms))
 }

@@ -119,9 +119,7 @@ impl mill_status {
 
     /// The value of a number of the error table.
     fn from_number(number: i32) -> Option<mill_status> {
-        mill_status::ALL
-            .into_iter()
-            .find(|status| *status as i32 == number)
+        mill_status::ALL.into_iter().find(|status| *status as i32 == number)
     }
 }
 
@@ -172,9 +170,7 @@ const UNRECOGNISED: &CStr = c"UNRECOGNISED";
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn mill_status_name(status: i32) -> *const c_char {
-    row(status)
-        .map_or(UNRECOGNISED, |row| row.name.as_c_str())
-        .as_ptr()
+    row(status).map_or(UNRECOGNISED, |row| row.name.as_c_str()).as_ptr()
 }
 
 /// One sentence about a result code, for a developer; `UNRECOGNISED` for a number outside the table.
@@ -184,9 +180,7 @@ pub extern "C" fn mill_status_name(status: i32) -> *const c_char {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn mill_status_description(status: i32) -> *const c_char {
-    row(status)
-        .map_or(UNRECOGNISED, |row| row.doc.as_c_str())
-        .as_ptr()
+    row(status).map_or(UNRECOGNISED, |row| row.doc.as_c_str()).as_ptr()
 }
 
 /// Whether the same thing, done again later, may well succeed. Whether it is *safe* to do again is

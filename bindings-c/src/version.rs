@@ -38,9 +38,7 @@ pub extern "C" fn mill_version() -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn mill_build_id() -> *const c_char {
     static BUILD_ID: OnceLock<std::ffi::CString> = OnceLock::new();
-    BUILD_ID
-        .get_or_init(|| c_text(boundary::build_id()))
-        .as_ptr()
+    BUILD_ID.get_or_init(|| c_text(boundary::build_id())).as_ptr()
 }
 
 /// The version of the binary interface of the library that is loaded. Compare it with
@@ -65,11 +63,8 @@ pub extern "C" fn mill_abi_version() -> u32 {
 pub unsafe extern "C" fn mill_live(channels: *mut u64, calls: *mut u64, queues: *mut u64) {
     quietly(|| {
         let live = boundary::live();
-        for (to, number) in [
-            (channels, live.channels),
-            (calls, live.calls),
-            (queues, live.queues),
-        ] {
+        for (to, number) in [(channels, live.channels), (calls, live.calls), (queues, live.queues)]
+        {
             if !to.is_null() {
                 // SAFETY: the caller passes NULL or the address of a number.
                 unsafe { to.write(number as u64) };
