@@ -13,8 +13,9 @@ use millstream_rpc as rpc;
 
 use crate::{
     Batch, Error, ErrorCode, Interest, Metadata, Queue, Received, Status,
+    live::{Counted, Kind},
     park::Deadline,
-    process::{Bound, Counted, Kind},
+    process::Bound,
     signals::Signals,
 };
 

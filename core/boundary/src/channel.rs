@@ -5,10 +5,8 @@ use std::{sync::Arc, time::Duration};
 use millstream_rpc as rpc;
 
 use crate::{
-    Call, CallKind, CallOptions, ChannelOptions, ConnectivityState, Error, Queue,
-    process::{Bound, Counted, Kind},
-    runtime,
-    signals::Signals,
+    Call, CallKind, CallOptions, ChannelOptions, ConnectivityState, Error, Queue, process::Bound,
+    runtime, signals::Signals,
 };
 
 /// A connection to a target, made when the first call needs it and again when it is lost.
