@@ -176,10 +176,7 @@ impl Call {
                 Received::Empty => {}
                 received => return Ok(received),
             }
-            if !inner
-                .signals
-                .wait(Interest::MESSAGES.0, deadline.left(), inner.look())
-            {
+            if !inner.signals.wait(Interest::MESSAGES.0, deadline.left(), inner.look()) {
                 return Err(Error::new(
                     ErrorCode::Timeout,
                     "no message came in time; the call goes on",

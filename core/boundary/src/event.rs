@@ -26,12 +26,7 @@ impl Event {
         if !self.signalled {
             // There is room for one, so this fails only when the host has closed our descriptor.
             // Waits by condition variable work even then.
-            self.signalled = self
-                .write
-                .as_ref()
-                .unwrap_or(&self.read)
-                .write_all(&ONE)
-                .is_ok();
+            self.signalled = self.write.as_ref().unwrap_or(&self.read).write_all(&ONE).is_ok();
         }
     }
 
@@ -53,11 +48,7 @@ impl Event {
         }
         // SAFETY: just made, and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Event {
-            read: File::from(fd),
-            write: None,
-            signalled: false,
-        })
+        Ok(Event { read: File::from(fd), write: None, signalled: false })
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -68,10 +59,6 @@ impl Event {
             return Err(io::Error::last_os_error());
         }
         let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
-        Ok(Event {
-            read: read.into(),
-            write: Some(write.into()),
-            signalled: false,
-        })
+        Ok(Event { read: read.into(), write: Some(write.into()), signalled: false })
     }
 }

@@ -85,10 +85,7 @@ mod tests {
     fn what_the_operation_returns_comes_out_unchanged() {
         assert_eq!(enter(|| Ok(7)).unwrap(), 7);
         let error = enter(|| Err::<(), _>(Error::new(ErrorCode::Busy, "text"))).unwrap_err();
-        assert_eq!(
-            (error.code, error.message.as_str()),
-            (ErrorCode::Busy, "text")
-        );
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::Busy, "text"));
     }
 
     #[test]
@@ -104,10 +101,7 @@ mod tests {
     fn the_error_names_the_function_that_entered() {
         let line = line!() + 1;
         let error = enter(|| -> Result<(), Error> { panic!("x") }).unwrap_err();
-        assert!(
-            error.message.contains(&format!("{}:{line}", file!())),
-            "{error}"
-        );
+        assert!(error.message.contains(&format!("{}:{line}", file!())), "{error}");
     }
 
     #[test]

@@ -19,11 +19,7 @@ pub struct Live {
 /// or closed. A forked child starts at zero.
 pub fn live() -> Live {
     let count = |kind: Kind| counters()[kind as usize].load(Ordering::Relaxed);
-    Live {
-        channels: count(Kind::Channel),
-        calls: count(Kind::Call),
-        queues: count(Kind::Queue),
-    }
+    Live { channels: count(Kind::Channel), calls: count(Kind::Call), queues: count(Kind::Queue) }
 }
 
 #[derive(Clone, Copy)]

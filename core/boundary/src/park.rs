@@ -82,8 +82,7 @@ impl Deadline {
 
     /// What is left of it as a timeout.
     pub fn left(&self) -> Option<Duration> {
-        self.0
-            .map(|at| at.saturating_duration_since(Instant::now()))
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Waits for the condition once, possibly in vain. False: the deadline had passed, and the lock
@@ -94,12 +93,7 @@ impl Deadline {
         guard: MutexGuard<'a, T>,
     ) -> (MutexGuard<'a, T>, bool) {
         match self.left() {
-            None => (
-                condition
-                    .wait(guard)
-                    .unwrap_or_else(PoisonError::into_inner),
-                true,
-            ),
+            None => (condition.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
             Some(Duration::ZERO) => (guard, false),
             Some(left) => {
                 let waited = condition.wait_timeout(guard, left);
@@ -146,11 +140,7 @@ mod tests {
     fn every_thread_has_a_parker_of_its_own_and_keeps_it() {
         let here = current();
         assert!(Arc::ptr_eq(&here, &current()));
-        assert!(
-            !thread::spawn(move || Arc::ptr_eq(&here, &current()))
-                .join()
-                .unwrap()
-        );
+        assert!(!thread::spawn(move || Arc::ptr_eq(&here, &current())).join().unwrap());
     }
 
     #[test]
@@ -160,10 +150,7 @@ mod tests {
         assert!(!parker.park(Deadline::after(Some(Duration::ZERO))));
         let start = Instant::now();
         thread::park_timeout(LONG);
-        assert!(
-            start.elapsed() < LONG / 2,
-            "the host's own wake-up was lost"
-        );
+        assert!(start.elapsed() < LONG / 2, "the host's own wake-up was lost");
     }
 
     #[test]

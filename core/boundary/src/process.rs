@@ -83,10 +83,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub fn now() -> Stamp {
-        Stamp {
-            generation: generation(),
-            pid: process::id(),
-        }
+        Stamp { generation: generation(), pid: process::id() }
     }
 
     #[inline]
@@ -120,22 +117,14 @@ pub(crate) struct Bound<T> {
 impl<T> Bound<T> {
     /// `what` is for the error, such as "this channel".
     pub fn new(what: &'static str, value: T) -> Bound<T> {
-        Bound {
-            stamp: Stamp::now(),
-            what,
-            value: ManuallyDrop::new(value),
-        }
+        Bound { stamp: Stamp::now(), what, value: ManuallyDrop::new(value) }
     }
 
     /// # Errors
     /// `FORKED`.
     #[inline]
     pub fn get(&self) -> Result<&T, Error> {
-        if self.stamp.is_current() {
-            Ok(&self.value)
-        } else {
-            Err(self.stamp.forked(self.what))
-        }
+        if self.stamp.is_current() { Ok(&self.value) } else { Err(self.stamp.forked(self.what)) }
     }
 
     #[inline]
@@ -166,9 +155,7 @@ struct Cell<T> {
 
 impl<T: Send + Sync> PerProcess<T> {
     pub const fn new() -> PerProcess<T> {
-        PerProcess {
-            cell: AtomicPtr::new(ptr::null_mut()),
-        }
+        PerProcess { cell: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// The value of this process. `make` is given the value of the parent process, if there was
@@ -198,9 +185,7 @@ impl<T: Send + Sync> PerProcess<T> {
             }
             let value = make(old_cell.map(|cell| &cell.value));
             let new = Box::into_raw(Box::new(Cell { generation, value }));
-            let swapped = self
-                .cell
-                .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+            let swapped = self.cell.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
             if swapped.is_ok() {
                 // SAFETY: just made, and from now on as in `get`.
                 return unsafe { &(*new).value };
@@ -243,10 +228,7 @@ mod tests {
 
     #[test]
     fn a_stamp_of_another_process_gives_an_error_that_names_both_and_the_remedy() {
-        let parent = Stamp {
-            generation: generation() + 1,
-            pid: 123,
-        };
+        let parent = Stamp { generation: generation() + 1, pid: 123 };
         assert!(!parent.is_current());
         let error = parent.forked("this channel");
         assert_eq!(error.code, ErrorCode::Forked);
@@ -267,10 +249,7 @@ mod tests {
         assert!(bound.get().is_ok());
         let here = bound.stamp;
         bound.stamp.generation += 1;
-        assert_eq!(
-            bound.get().err().map(|error| error.code),
-            Some(ErrorCode::Forked)
-        );
+        assert_eq!(bound.get().err().map(|error| error.code), Some(ErrorCode::Forked));
         assert!(bound.ok().is_none());
         drop(bound);
         assert_eq!(Arc::strong_count(&value), 2, "leaked");
@@ -278,11 +257,8 @@ mod tests {
         // Back to the process that made it, so that the test itself leaks nothing.
         // SAFETY: the drop above skipped this reference, which nobody else will drop.
         unsafe { Arc::decrement_strong_count(Arc::as_ptr(&value)) };
-        let bound = Bound {
-            stamp: here,
-            what: "this value",
-            value: ManuallyDrop::new(value.clone()),
-        };
+        let bound =
+            Bound { stamp: here, what: "this value", value: ManuallyDrop::new(value.clone()) };
         drop(bound);
         assert_eq!(Arc::strong_count(&value), 1, "dropped");
     }
@@ -294,9 +270,7 @@ mod tests {
             thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| {
-                        value
-                            .get(|_| AtomicUsize::new(0))
-                            .fetch_add(1, Ordering::Relaxed)
+                        value.get(|_| AtomicUsize::new(0)).fetch_add(1, Ordering::Relaxed)
                     });
                 }
             });
@@ -307,19 +281,13 @@ mod tests {
     #[test]
     fn another_process_gets_a_value_of_its_own_made_from_the_parents() {
         let mut value: PerProcess<u32> = PerProcess::new();
-        assert_eq!(
-            *value.get(|parent| parent.map_or(1, |parent| parent + 1)),
-            1
-        );
+        assert_eq!(*value.get(|parent| parent.map_or(1, |parent| parent + 1)), 1);
         // SAFETY: from `renew`, and this thread alone has it.
         let mut parent = unsafe { Box::from_raw(*value.cell.get_mut()) };
         parent.generation += 1;
         *value.cell.get_mut() = Box::into_raw(parent);
         let parent = *value.cell.get_mut();
-        assert_eq!(
-            *value.get(|parent| parent.map_or(1, |parent| parent + 1)),
-            2
-        );
+        assert_eq!(*value.get(|parent| parent.map_or(1, |parent| parent + 1)), 2);
         // SAFETY: replaced above and not freed by anybody.
         drop(unsafe { Box::from_raw(parent) });
     }

@@ -107,11 +107,7 @@ impl Queue {
             }),
             filled: Condvar::new(),
         });
-        let owner = Owner {
-            inner,
-            fd,
-            _counted: Counted::new(Kind::Queue),
-        };
+        let owner = Owner { inner, fd, _counted: Counted::new(Kind::Queue) };
         Ok(Queue(Arc::new(Bound::new("this queue", owner))))
     }
 
@@ -184,9 +180,7 @@ impl Queue {
 
     /// How often the consumer was woken: once whenever the queue became non-empty.
     pub fn wakes(&self) -> u64 {
-        self.0
-            .ok()
-            .map_or(0, |owner| lock(&owner.inner.state).wakes)
+        self.0.ok().map_or(0, |owner| lock(&owner.inner.state).wakes)
     }
 
     /// Whether the queue can be used: it is neither closed nor of another process.
@@ -194,11 +188,7 @@ impl Queue {
     /// # Errors
     /// `CLOSED`, `FORKED`.
     pub fn check(&self) -> Result<(), Error> {
-        if lock(&self.0.get()?.inner.state).closed {
-            Err(closed())
-        } else {
-            Ok(())
-        }
+        if lock(&self.0.get()?.inner.state).closed { Err(closed()) } else { Ok(()) }
     }
 
     /// A place in this queue.
@@ -337,17 +327,10 @@ mod tests {
 
     /// Whether the host's `poll` would report the descriptor.
     fn readable(fd: RawFd) -> bool {
-        let mut polled = libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         // SAFETY: one structure, which lives through the call.
         let count = unsafe { libc::poll(&raw mut polled, 1, 0) };
-        assert!(
-            count >= 0 && polled.revents & libc::POLLNVAL == 0,
-            "a descriptor that is open"
-        );
+        assert!(count >= 0 && polled.revents & libc::POLLNVAL == 0, "a descriptor that is open");
         count == 1
     }
 
@@ -524,9 +507,7 @@ mod tests {
         drain(&queue, 64);
         let closed = |result: Result<bool, Error>| result.unwrap_err().code == ErrorCode::Closed;
         thread::scope(|scope| {
-            let waiters: Vec<_> = (0..3)
-                .map(|_| scope.spawn(|| queue.wait(Some(LONG))))
-                .collect();
+            let waiters: Vec<_> = (0..3).map(|_| scope.spawn(|| queue.wait(Some(LONG)))).collect();
             thread::sleep(SHORT);
             watch.arm(2).unwrap();
             queue.close();
@@ -567,9 +548,8 @@ mod tests {
                 let queue = &queue;
                 scope.spawn(move || {
                     // A watch for each tag, as each call has its own.
-                    let watches: Vec<_> = (0..rounds)
-                        .map(|round| fire(queue, producer << 32 | round))
-                        .collect();
+                    let watches: Vec<_> =
+                        (0..rounds).map(|round| fire(queue, producer << 32 | round)).collect();
                     while queue.wait(Some(Duration::ZERO)).unwrap() {
                         thread::yield_now();
                     }
@@ -586,10 +566,6 @@ mod tests {
                 }
             }
         });
-        assert!(
-            queue.wakes() <= drains,
-            "{} wakes for {drains} drains",
-            queue.wakes()
-        );
+        assert!(queue.wakes() <= drains, "{} wakes for {drains} drains", queue.wakes());
     }
 }

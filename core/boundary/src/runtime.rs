@@ -38,10 +38,7 @@ pub(crate) fn handle() -> Result<Handle, Error> {
         return Ok(runtime.handle().clone());
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    let threads = threads(
-        env::var_os(THREADS).map(|v| v.to_string_lossy().into_owned()),
-        cores,
-    )?;
+    let threads = threads(env::var_os(THREADS).map(|v| v.to_string_lossy().into_owned()), cores)?;
     Ok(runtime.insert(start(threads)?).handle().clone())
 }
 
@@ -99,10 +96,7 @@ mod tests {
     #[test]
     fn there_is_one_thread_for_each_four_cores_from_one_to_four() {
         let by_default = |cores| threads(None, cores).unwrap();
-        assert_eq!(
-            [1, 2, 7, 8, 12, 16, 128].map(by_default),
-            [1, 1, 1, 2, 3, 4, 4]
-        );
+        assert_eq!([1, 2, 7, 8, 12, 16, 128].map(by_default), [1, 1, 1, 2, 3, 4, 4]);
     }
 
     #[test]
@@ -128,10 +122,7 @@ mod tests {
         assert_eq!(first.id(), second.id());
         let (send, receive) = std::sync::mpsc::channel();
         first.spawn(async move { send.send(thread::current().name().map(str::to_owned)) });
-        let name = receive
-            .recv_timeout(std::time::Duration::from_secs(60))
-            .unwrap()
-            .unwrap();
+        let name = receive.recv_timeout(std::time::Duration::from_secs(60)).unwrap().unwrap();
         let number = name.strip_prefix("millstream-io-").expect("the prefix");
         assert!(number.parse::<usize>().is_ok(), "{name}");
     }

@@ -57,9 +57,7 @@ impl Wake for Signal {
 
 impl<const N: usize> Signals<N> {
     pub fn new() -> Signals<N> {
-        Signals {
-            kinds: [const { OnceLock::new() }; N],
-        }
+        Signals { kinds: [const { OnceLock::new() }; N] }
     }
 
     /// Blocks the thread until `poll` is ready for one of the kinds. False: the timeout ran out.
@@ -70,15 +68,9 @@ impl<const N: usize> Signals<N> {
         mut poll: impl FnMut(usize, &mut Context<'_>) -> Poll<()>,
     ) -> bool {
         let deadline = Deadline::after(timeout);
-        let waiting = Waiting {
-            signals: self,
-            kinds,
-            parker: park::current(),
-        };
+        let waiting = Waiting { signals: self, kinds, parker: park::current() };
         for kind in bits(kinds) {
-            lock(&self.signal(kind).0.0)
-                .threads
-                .push(waiting.parker.clone());
+            lock(&self.signal(kind).0.0).threads.push(waiting.parker.clone());
         }
         let mut in_time = true;
         loop {
@@ -128,10 +120,7 @@ impl<const N: usize> Signals<N> {
         {
             return Ok(first);
         }
-        let fresh = Arc::new(Placed {
-            kinds,
-            watch: queue.watch()?,
-        });
+        let fresh = Arc::new(Placed { kinds, watch: queue.watch()? });
         for kind in bits(kinds) {
             let replaced = lock(&self.signal(kind).0.0).watch.replace(fresh.clone());
             drop(replaced);
@@ -248,15 +237,11 @@ mod tests {
 
     impl Object {
         fn wait(&self, kinds: u32, timeout: Duration) -> bool {
-            self.signals.wait(kinds, Some(timeout), |kind, context| {
-                self.source.poll(kind, context)
-            })
+            self.signals.wait(kinds, Some(timeout), |kind, context| self.source.poll(kind, context))
         }
 
         fn watch(&self, kinds: u32, queue: &Queue, tag: u64) -> Result<(), Error> {
-            self.signals.watch(kinds, queue, tag, |kind, context| {
-                self.source.poll(kind, context)
-            })
+            self.signals.watch(kinds, queue, tag, |kind, context| self.source.poll(kind, context))
         }
     }
 
@@ -307,9 +292,7 @@ mod tests {
         let queue = Queue::new().unwrap();
         object.watch(0b01, &queue, 7).unwrap();
         thread::scope(|scope| {
-            let waiters: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| object.wait(0b01, LONG)))
-                .collect();
+            let waiters: Vec<_> = (0..4).map(|_| scope.spawn(|| object.wait(0b01, LONG))).collect();
             thread::sleep(SHORT);
             object.source.set(0);
             for waiter in waiters {
