@@ -93,7 +93,10 @@ mod tests {
         assert!(message(|| panic!("literal text")).contains("literal text"));
         let slot = 7;
         assert!(message(|| panic!("slot {slot} is gone")).contains("slot 7 is gone"));
-        assert!(message(|| None.expect("expected one")).contains("expected one"));
+        let none: Vec<Result<(), Error>> = Vec::new();
+        assert!(
+            message(|| none.into_iter().next().expect("there is one")).contains("there is one")
+        );
         assert!(message(|| panic_any(5u8)).contains("a panic without a text"));
     }
 
