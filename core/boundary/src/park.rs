@@ -1,0 +1,110 @@
+//! How a thread waits.
+//!
+//! Not `std::thread::park`: its token belongs to the host, and a wait in here could take a wake-up
+//! that another part of the program sent to this thread.
+
+use std::{
+    cell::RefCell,
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::process::{Stamp, lock};
+
+/// The place where one thread waits. A wake-up that comes before the thread waits is kept, so none
+/// is lost; several are one.
+#[derive(Default)]
+pub(crate) struct Parker {
+    woken: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Parker {
+    /// Lets the thread go on, now or as soon as it waits.
+    pub fn unpark(&self) {
+        let mut woken = lock(&self.woken);
+        if !*woken {
+            *woken = true;
+            // Under the lock: the thread may be gone, and the parker with it, right after.
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits for a wake-up and takes it. False: the deadline passed first. A wake-up may be an old
+    /// one, so the caller looks again at what it waits for.
+    pub fn park(&self, deadline: Deadline) -> bool {
+        let mut woken = lock(&self.woken);
+        while !*woken {
+            let in_time;
+            (woken, in_time) = deadline.wait(&self.wake, woken);
+            if !in_time {
+                return false;
+            }
+        }
+        *woken = false;
+        true
+    }
+}
+
+/// The parker of the calling thread.
+pub(crate) fn current() -> Arc<Parker> {
+    thread_local! {
+        static PARKER: RefCell<Option<(Stamp, Arc<Parker>)>> = const { RefCell::new(None) };
+    }
+    PARKER
+        .try_with(|parker| {
+            let mut parker = parker.borrow_mut();
+            match &*parker {
+                // After fork its lock may be held by a thread of the parent.
+                Some((stamp, parker)) if stamp.is_current() => parker.clone(),
+                _ => {
+                    let fresh = Arc::new(Parker::default());
+                    // The parent's is leaked with the rest of the parent.
+                    mem::forget(parker.replace((Stamp::now(), fresh.clone())));
+                    fresh
+                }
+            }
+        })
+        // The thread is ending and its thread-locals are gone.
+        .unwrap_or_default()
+}
+
+/// When a wait ends in any case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// `None`, or more than the clock can count: never.
+    pub fn after(timeout: Option<Duration>) -> Deadline {
+        Deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    /// What is left of it as a timeout.
+    pub fn left(&self) -> Option<Duration> {
+        self.0
+            .map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for the condition once, possibly in vain. False: the deadline had passed, and the lock
+    /// was held all along.
+    pub fn wait<'a, T>(
+        &self,
+        condition: &Condvar,
+        guard: MutexGuard<'a, T>,
+    ) -> (MutexGuard<'a, T>, bool) {
+        match self.left() {
+            None => (
+                condition
+                    .wait(guard)
+                    .unwrap_or_else(PoisonError::into_inner),
+                true,
+            ),
+            Some(Duration::ZERO) => (guard, false),
+            Some(left) => {
+                let waited = condition.wait_timeout(guard, left);
+                (waited.unwrap_or_else(PoisonError::into_inner).0, true)
+            }
+        }
+    }
+}
