@@ -129,12 +129,8 @@ impl Connection {
 
     /// Sends SETTINGS; with a new initial window it counts from the acknowledgement on.
     pub async fn write_settings(&self, values: &[(u16, u32)]) -> Result<(), Gone> {
-        let window = values
-            .iter()
-            .find(|(id, _)| *id == setting::INITIAL_WINDOW_SIZE);
-        self.books()
-            .unacknowledged
-            .push_back(window.map(|(_, size)| i64::from(*size)));
+        let window = values.iter().find(|(id, _)| *id == setting::INITIAL_WINDOW_SIZE);
+        self.books().unacknowledged.push_back(window.map(|(_, size)| i64::from(*size)));
         self.write_frame(&Frame::settings(values)).await
     }
 
@@ -204,9 +200,7 @@ pub async fn serve(socket: TcpStream, world: Arc<World>, streams: u32) {
         () = connection.over.notified() => None,
     };
     if let Some(code) = code {
-        let _ = connection
-            .write_frame(&Frame::go_away(incoming.last, code, b""))
-            .await;
+        let _ = connection.write_frame(&Frame::go_away(incoming.last, code, b"")).await;
     }
     // Dropping the scripts ends them, and with the last of them the connection closes.
 }
@@ -250,10 +244,7 @@ impl Incoming<'_> {
 
     async fn take(&mut self, frame: Frame) -> Result<(), Stop> {
         let continues = frame.kind == kind::CONTINUATION
-            && self
-                .block
-                .as_ref()
-                .is_some_and(|block| block.stream == frame.stream);
+            && self.block.as_ref().is_some_and(|block| block.stream == frame.stream);
         if self.block.is_some() != continues {
             return Err(Some(error::PROTOCOL_ERROR));
         }
@@ -262,11 +253,7 @@ impl Incoming<'_> {
             kind::HEADERS => {
                 let bytes = frame.content().ok_or(Some(error::PROTOCOL_ERROR))?.to_vec();
                 let end_stream = frame.has(flag::END_STREAM);
-                self.block = Some(Block {
-                    stream: frame.stream,
-                    end_stream,
-                    bytes,
-                });
+                self.block = Some(Block { stream: frame.stream, end_stream, bytes });
                 self.end_block(&frame).await
             }
             kind::CONTINUATION => {
@@ -341,10 +328,8 @@ impl Incoming<'_> {
         let Some(block) = self.block.take() else {
             return Ok(());
         };
-        let fields = self
-            .headers
-            .decode(&block.bytes)
-            .map_err(|_| Some(error::COMPRESSION_ERROR))?;
+        let fields =
+            self.headers.decode(&block.bytes).map_err(|_| Some(error::COMPRESSION_ERROR))?;
         if block.stream <= self.last {
             // Trailers of a request: they only end it.
             if let Some(call) = self.connection.books().calls.get_mut(&block.stream) {
@@ -358,11 +343,7 @@ impl Incoming<'_> {
         self.last = block.stream;
         if self.scripts.len() >= MAX_CALLS {
             let refused = Frame::reset(block.stream, error::REFUSED_STREAM);
-            return self
-                .connection
-                .write_frame(&refused)
-                .await
-                .map_err(|Gone| None);
+            return self.connection.write_frame(&refused).await.map_err(|Gone| None);
         }
         self.start(block.stream, &fields, block.end_stream);
         Ok(())
@@ -377,13 +358,7 @@ impl Incoming<'_> {
         let attempt = self.connection.world.saw_call(&path);
         let fault = faults::find(&path);
         let steps = fault
-            .and_then(|(fault, argument)| {
-                (fault.script)(&Request {
-                    argument,
-                    fields,
-                    attempt,
-                })
-            })
+            .and_then(|(fault, argument)| (fault.script)(&Request { argument, fields, attempt }))
             .unwrap_or_else(|| faults::unknown(&path));
         let upload = fault.map_or(Upload::Granted, |(fault, _)| fault.upload);
         let mut books = self.connection.books();
@@ -411,10 +386,7 @@ impl Incoming<'_> {
             if let Some(Some(window)) = books.unacknowledged.pop_front() {
                 let change = window - books.initial_receive_window;
                 books.initial_receive_window = window;
-                books
-                    .calls
-                    .values_mut()
-                    .for_each(|call| call.receive_window += change);
+                books.calls.values_mut().for_each(|call| call.receive_window += change);
             }
             return Ok(());
         }
@@ -424,10 +396,7 @@ impl Incoming<'_> {
                 let mut books = self.connection.books();
                 let change = window - books.initial_send_window;
                 books.initial_send_window = window;
-                books
-                    .calls
-                    .values_mut()
-                    .for_each(|call| call.send_window += change);
+                books.calls.values_mut().for_each(|call| call.send_window += change);
             }
         }
         let ack = Frame::new(kind::SETTINGS, flag::ACK, 0, []);
@@ -467,10 +436,7 @@ impl Call {
             let Some((payload, behind)) = behind.split_at_checked(length) else {
                 break;
             };
-            self.messages.push_back(Message {
-                flag: head[0],
-                payload: payload.to_vec(),
-            });
+            self.messages.push_back(Message { flag: head[0], payload: payload.to_vec() });
             rest = behind;
         }
         let used = self.partial.len() - rest.len();

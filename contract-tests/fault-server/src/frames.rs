@@ -77,12 +77,7 @@ pub struct Frame {
 impl Frame {
     /// A frame of a type that has no constructor of its own.
     pub fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Frame {
-        Frame {
-            kind,
-            flags,
-            stream,
-            payload: payload.into(),
-        }
+        Frame { kind, flags, stream, payload: payload.into() }
     }
 
     /// SETTINGS with these values.
@@ -140,9 +135,7 @@ impl Frame {
 
 /// Appends a frame without the detour of a [`Frame`].
 pub fn write_frame(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
-    let length = u32::try_from(payload.len())
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
     out.extend_from_slice(&length[1..]);
     out.push(kind);
     out.push(flags);
@@ -179,12 +172,7 @@ pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Opt
     let mut payload = vec![0; length];
     reader.read_exact(&mut payload).await?;
     let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
-    Ok(Some(Frame {
-        kind: head[3],
-        flags: head[4],
-        stream,
-        payload,
-    }))
+    Ok(Some(Frame { kind: head[3], flags: head[4], stream, payload }))
 }
 
 /// A header field: name and value.
@@ -228,15 +216,10 @@ mod tests {
         for size in [0, 1, 126, 127, 128, 254, 255, 16_511, 70_000] {
             let value = vec![b'v'; size];
             let block = encode_fields([(&b"x-name"[..], &value[..]), (b":status", b"200")]);
-            let fields = loona_hpack::Decoder::new()
-                .decode(&block)
-                .expect("a legal block");
+            let fields = loona_hpack::Decoder::new().decode(&block).expect("a legal block");
             assert_eq!(
                 fields,
-                [
-                    (b"x-name".to_vec(), value),
-                    (b":status".to_vec(), b"200".to_vec())
-                ]
+                [(b"x-name".to_vec(), value), (b":status".to_vec(), b"200".to_vec())]
             );
         }
     }

@@ -12,6 +12,7 @@ mod frames;
 mod play;
 mod script;
 mod server;
+pub mod vectors;
 
 pub use faults::{SERVICE, all as faults, knows};
 pub use frames::{Frame, PREFACE, encode_fields, flag, kind, read_frame};

@@ -36,10 +36,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Serve {
-            listen,
-            exit_with_stdin,
-        } => serve(listen, exit_with_stdin),
+        Command::Serve { listen, exit_with_stdin } => serve(listen, exit_with_stdin),
         Command::List => list(&mut io::stdout().lock()),
     };
     match done {
@@ -74,11 +71,7 @@ fn list(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "Methods of {SERVICE}")?;
     for fault in faults() {
         let hyphen = if fault.argument.is_empty() { "" } else { "-" };
-        writeln!(
-            out,
-            "  {}{hyphen}{}\n      {}",
-            fault.name, fault.argument, fault.doc
-        )?;
+        writeln!(out, "  {}{hyphen}{}\n      {}", fault.name, fault.argument, fault.doc)?;
     }
     writeln!(out, "\nListeners")?;
     for (name, doc) in FaultServer::listeners() {

@@ -19,10 +19,7 @@ const GRANT_PAUSE: Duration = Duration::from_millis(1);
 
 /// Plays a script; it ends early, and quietly, when the client is gone.
 pub async fn play(connection: Arc<Connection>, id: u32, steps: Vec<Step>) {
-    let player = Player {
-        connection: &connection,
-        id,
-    };
+    let player = Player { connection: &connection, id };
     // A client that is gone ends the script: that is all there is to do about it.
     let _ = player.play_all(steps.into()).await;
     connection.books().calls.remove(&id);
@@ -40,10 +37,7 @@ impl Player<'_> {
                 Step::Then(then) => steps = then(&self.whole_request().await?).into(),
                 Step::Seen => {
                     let asked = self.whole_request().await?;
-                    let path = asked
-                        .first()
-                        .map(|m| m.payload.as_slice())
-                        .unwrap_or_default();
+                    let path = asked.first().map(|m| m.payload.as_slice()).unwrap_or_default();
                     let seen = self.connection.world.seen(&String::from_utf8_lossy(path));
                     steps = [head(), data(message(seen.to_string().as_bytes())), ok()].into();
                 }
@@ -57,36 +51,20 @@ impl Player<'_> {
         let connection = self.connection;
         match step {
             Step::AwaitRequest => {
-                connection
-                    .until(self.id, |books| books.calls[&self.id].ended.then_some(()))
-                    .await
+                connection.until(self.id, |books| books.calls[&self.id].ended.then_some(())).await
             }
             Step::AwaitMessages(count) => {
                 let come =
                     |call: &crate::connection::Call| call.ended || call.messages.len() >= count;
-                connection
-                    .until(self.id, |books| come(&books.calls[&self.id]).then_some(()))
-                    .await
+                connection.until(self.id, |books| come(&books.calls[&self.id]).then_some(())).await
             }
             Step::Headers(headers) => self.send_headers(&headers).await,
             Step::Data(data) => self.send_data(&data).await,
             Step::Flood(count) => self.flood(count).await,
             Step::Drip(pause) => self.drip(pause).await,
-            Step::Frame {
-                stream,
-                kind,
-                flags,
-                payload,
-            } => {
+            Step::Frame { stream, kind, flags, payload } => {
                 let stream = self.stream_of(stream);
-                connection
-                    .write_frame(&Frame {
-                        kind,
-                        flags,
-                        stream,
-                        payload,
-                    })
-                    .await
+                connection.write_frame(&Frame { kind, flags, stream, payload }).await
             }
             Step::CutFrame => {
                 let mut bytes = Vec::new();
@@ -94,19 +72,9 @@ impl Player<'_> {
                 connection.write(&bytes[..50]).await
             }
             Step::Reset(code) => connection.write_frame(&Frame::reset(self.id, code)).await,
-            Step::GoAway {
-                with_this,
-                code,
-                debug,
-            } => {
-                let last = if with_this {
-                    self.id
-                } else {
-                    self.id.saturating_sub(2)
-                };
-                connection
-                    .write_frame(&Frame::go_away(last, code, debug.as_bytes()))
-                    .await
+            Step::GoAway { with_this, code, debug } => {
+                let last = if with_this { self.id } else { self.id.saturating_sub(2) };
+                connection.write_frame(&Frame::go_away(last, code, debug.as_bytes())).await
             }
             Step::Echo => self.echo().await,
             Step::Pings(count) => self.pings(count).await,
@@ -161,14 +129,9 @@ impl Player<'_> {
 
     async fn send_headers(&self, headers: &Headers) -> Result<(), Gone> {
         let block = encode_fields(headers.fields.iter().map(|(n, v)| (&n[..], &v[..])));
-        let extra = headers
-            .padding
-            .map_or(0, |padding| 1 + usize::from(padding))
+        let extra = headers.padding.map_or(0, |padding| 1 + usize::from(padding))
             + if headers.priority { 5 } else { 0 };
-        let fragment = headers
-            .fragment
-            .unwrap_or(MAX_FRAME - extra)
-            .min(MAX_FRAME - extra);
+        let fragment = headers.fragment.unwrap_or(MAX_FRAME - extra).min(MAX_FRAME - extra);
         let mut fragments = block.chunks(fragment.max(1)).peekable();
         let first = fragments.next().unwrap_or_default();
 
@@ -189,11 +152,7 @@ impl Player<'_> {
         let mut bytes = Vec::with_capacity(block.len() + 64);
         write_frame(kind::HEADERS, flags, self.id, &payload, &mut bytes);
         while let Some(fragment) = fragments.next() {
-            let flags = if fragments.peek().is_none() {
-                flag::END_HEADERS
-            } else {
-                0
-            };
+            let flags = if fragments.peek().is_none() { flag::END_HEADERS } else { 0 };
             write_frame(kind::CONTINUATION, flags, self.id, fragment, &mut bytes);
         }
         self.connection.write(&bytes).await
@@ -201,11 +160,7 @@ impl Player<'_> {
 
     async fn send_data(&self, data: &Data) -> Result<(), Gone> {
         let overhead = data.padding.map_or(0, |padding| 1 + usize::from(padding));
-        let padded = if data.padding.is_some() {
-            flag::PADDED
-        } else {
-            0
-        };
+        let padded = if data.padding.is_some() { flag::PADDED } else { 0 };
         let mut rest = data.bytes.as_slice();
         loop {
             let most = (rest.len() + overhead).min(MAX_FRAME);
@@ -266,13 +221,7 @@ impl Player<'_> {
             }
             let mut bytes = Vec::with_capacity(messages * (FLOOD_MESSAGE + 9));
             for number in next..next + messages as u32 {
-                write_frame(
-                    kind::DATA,
-                    0,
-                    self.id,
-                    &message(&numbered(number)),
-                    &mut bytes,
-                );
+                write_frame(kind::DATA, 0, self.id, &message(&numbered(number)), &mut bytes);
             }
             self.connection.write(&bytes).await?;
             next += messages as u32;
@@ -297,11 +246,7 @@ impl Player<'_> {
     }
 
     async fn send(&self, bytes: Vec<u8>) -> Result<(), Gone> {
-        self.send_data(&Data {
-            bytes,
-            ..Data::default()
-        })
-        .await
+        self.send_data(&Data { bytes, ..Data::default() }).await
     }
 
     async fn echo(&self) -> Result<(), Gone> {
@@ -327,16 +272,11 @@ impl Player<'_> {
         self.connection.books().pongs.clear();
         for number in 0..count {
             let payload = (u64::from(self.id) << 32 | u64::from(number)).to_be_bytes();
-            self.connection
-                .write_frame(&Frame::new(kind::PING, 0, 0, payload))
-                .await?;
+            self.connection.write_frame(&Frame::new(kind::PING, 0, 0, payload)).await?;
         }
         for number in 0..count {
             let expected = (u64::from(self.id) << 32 | u64::from(number)).to_be_bytes();
-            let pong = self
-                .connection
-                .until(self.id, |books| books.pongs.pop_front())
-                .await?;
+            let pong = self.connection.until(self.id, |books| books.pongs.pop_front()).await?;
             if pong != expected {
                 let wrong = Frame::go_away(self.id, error::PROTOCOL_ERROR, b"PONGs out of order");
                 self.connection.write_frame(&wrong).await?;
@@ -350,9 +290,7 @@ impl Player<'_> {
         let before = self.connection.books().settings_acknowledged;
         let outstanding = u64::from(count);
         for _ in 0..count {
-            self.connection
-                .write_settings(&[(setting::MAX_CONCURRENT_STREAMS, 100)])
-                .await?;
+            self.connection.write_settings(&[(setting::MAX_CONCURRENT_STREAMS, 100)]).await?;
         }
         self.connection
             .until(self.id, |books| {
@@ -363,9 +301,7 @@ impl Player<'_> {
 
     async fn shrink_window(&self, size: u32) -> Result<(), Gone> {
         let original = crate::frames::DEFAULT_WINDOW as u32;
-        self.connection
-            .write_settings(&[(setting::INITIAL_WINDOW_SIZE, size)])
-            .await?;
+        self.connection.write_settings(&[(setting::INITIAL_WINDOW_SIZE, size)]).await?;
         loop {
             let ended = self
                 .connection
@@ -388,12 +324,8 @@ impl Player<'_> {
                 call.receive_window += grant;
                 u32::try_from(grant).unwrap_or(size)
             };
-            self.connection
-                .write_frame(&Frame::window_update(self.id, grant))
-                .await?;
+            self.connection.write_frame(&Frame::window_update(self.id, grant)).await?;
         }
-        self.connection
-            .write_settings(&[(setting::INITIAL_WINDOW_SIZE, original)])
-            .await
+        self.connection.write_settings(&[(setting::INITIAL_WINDOW_SIZE, original)]).await
     }
 }

@@ -26,13 +26,7 @@ impl Fault {
         doc: &'static str,
         script: fn(&Request<'_>) -> Option<Vec<Step>>,
     ) -> Fault {
-        Fault {
-            name,
-            argument: "",
-            doc,
-            upload: Upload::Granted,
-            script,
-        }
+        Fault { name, argument: "", doc, upload: Upload::Granted, script }
     }
 
     /// A fault with an argument.
@@ -42,13 +36,7 @@ impl Fault {
         doc: &'static str,
         script: fn(&Request<'_>) -> Option<Vec<Step>>,
     ) -> Fault {
-        Fault {
-            name,
-            argument,
-            doc,
-            upload: Upload::Granted,
-            script,
-        }
+        Fault { name, argument, doc, upload: Upload::Granted, script }
     }
 
     /// The same fault, whose client may send no more than the first window.
@@ -85,10 +73,7 @@ impl Request<'_> {
 
     /// The first value of a header.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
-        self.fields
-            .iter()
-            .find(|(n, _)| n == name.as_bytes())
-            .map(|(_, v)| v.as_slice())
+        self.fields.iter().find(|(n, _)| n == name.as_bytes()).map(|(_, v)| v.as_slice())
     }
 }
 
@@ -206,19 +191,12 @@ pub struct Data {
 
 /// Owned fields of text pairs.
 pub fn fields(pairs: &[(&str, &str)]) -> Vec<Field> {
-    pairs
-        .iter()
-        .map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec()))
-        .collect()
+    pairs.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect()
 }
 
 /// A header block of text pairs.
 pub fn headers(pairs: &[(&str, &str)], end_stream: bool) -> Step {
-    Step::Headers(Headers {
-        fields: fields(pairs),
-        end_stream,
-        ..Headers::default()
-    })
+    Step::Headers(Headers { fields: fields(pairs), end_stream, ..Headers::default() })
 }
 
 /// The head of a good response, with more fields.
@@ -270,19 +248,12 @@ pub fn trailers_only(code: u32, message: &str, more: &[(&str, &str)]) -> Step {
 
 /// DATA that does not end the stream.
 pub fn data(bytes: impl Into<Vec<u8>>) -> Step {
-    Step::Data(Data {
-        bytes: bytes.into(),
-        ..Data::default()
-    })
+    Step::Data(Data { bytes: bytes.into(), ..Data::default() })
 }
 
 /// DATA that ends the stream.
 pub fn last_data(bytes: impl Into<Vec<u8>>) -> Step {
-    Step::Data(Data {
-        bytes: bytes.into(),
-        end_stream: true,
-        ..Data::default()
-    })
+    Step::Data(Data { bytes: bytes.into(), end_stream: true, ..Data::default() })
 }
 
 /// An empty DATA frame.
@@ -292,12 +263,7 @@ pub fn empty_data() -> Step {
 
 /// A frame of the call's stream, as it stands.
 pub fn raw(kind: u8, flags: u8, payload: impl Into<Vec<u8>>) -> Step {
-    Step::Frame {
-        stream: Target::Call,
-        kind,
-        flags,
-        payload: payload.into(),
-    }
+    Step::Frame { stream: Target::Call, kind, flags, payload: payload.into() }
 }
 
 /// An uncompressed message: its prefix and its payload.

@@ -50,51 +50,15 @@ enum Behaviour {
 
 /// Name, scheme, behaviour and documentation of each listener.
 const LISTENERS: &[(&str, Behaviour, &str)] = &[
-    (
-        "default",
-        Behaviour::Http2 { streams: 100 },
-        "HTTP/2 in plain text with every fault.",
-    ),
-    (
-        "one_stream",
-        Behaviour::Http2 { streams: 1 },
-        "The same, one stream per connection.",
-    ),
-    (
-        "http1",
-        Behaviour::Http1,
-        "HTTP/1.1: answers 400 with a text.",
-    ),
-    (
-        "silent",
-        Behaviour::Silent,
-        "Accepts and never says anything.",
-    ),
-    (
-        "close_on_accept",
-        Behaviour::CloseOnAccept,
-        "Closes every connection at once.",
-    ),
-    (
-        "close_after_settings",
-        Behaviour::CloseAfterSettings,
-        "Closes after its SETTINGS.",
-    ),
-    (
-        "goaway_at_once",
-        Behaviour::GoAwayAtOnce,
-        "Sends SETTINGS and GOAWAY(0, NO_ERROR), always.",
-    ),
-    (
-        "garbage",
-        Behaviour::Garbage,
-        "Answers with bytes that are not HTTP/2.",
-    ),
-    (
-        "tls_alert",
-        Behaviour::TlsAlert,
-        "Answers everything with a fatal TLS alert.",
-    ),
+    ("default", Behaviour::Http2 { streams: 100 }, "HTTP/2 in plain text with every fault."),
+    ("one_stream", Behaviour::Http2 { streams: 1 }, "The same, one stream per connection."),
+    ("http1", Behaviour::Http1, "HTTP/1.1: answers 400 with a text."),
+    ("silent", Behaviour::Silent, "Accepts and never says anything."),
+    ("close_on_accept", Behaviour::CloseOnAccept, "Closes every connection at once."),
+    ("close_after_settings", Behaviour::CloseAfterSettings, "Closes after its SETTINGS."),
+    ("goaway_at_once", Behaviour::GoAwayAtOnce, "Sends SETTINGS and GOAWAY(0, NO_ERROR), always."),
+    ("garbage", Behaviour::Garbage, "Answers with bytes that are not HTTP/2."),
+    ("tls_alert", Behaviour::TlsAlert, "Answers everything with a fatal TLS alert."),
 ];
 
 /// A running server. Dropping it closes every listener and connection.
@@ -132,21 +96,10 @@ impl FaultServer {
             }
             accepting.spawn(accept(listener, *behaviour, Arc::clone(&world)));
         }
-        let refused = if listen.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let refused = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         refused.bind(free)?;
-        endpoints.insert(
-            "refused".to_owned(),
-            format!("http://{}", refused.local_addr()?),
-        );
-        Ok(FaultServer {
-            endpoints,
-            _refused: refused,
-            _accepting: accepting,
-        })
+        endpoints.insert("refused".to_owned(), format!("http://{}", refused.local_addr()?));
+        Ok(FaultServer { endpoints, _refused: refused, _accepting: accepting })
     }
 
     /// The targets by the name of their listener.
@@ -157,14 +110,8 @@ impl FaultServer {
     /// The names of all targets and what is there.
     pub fn listeners() -> impl Iterator<Item = (&'static str, &'static str)> {
         LISTENERS.iter().map(|(name, _, doc)| (*name, *doc)).chain([
-            (
-                "https_to_plain",
-                "The default listener, for a client that speaks TLS to it.",
-            ),
-            (
-                "https_alert",
-                "The listener tls_alert, for a client that speaks TLS to it.",
-            ),
+            ("https_to_plain", "The default listener, for a client that speaks TLS to it."),
+            ("https_alert", "The listener tls_alert, for a client that speaks TLS to it."),
             ("refused", "A port where nobody listens."),
         ])
     }
@@ -213,9 +160,7 @@ async fn behave(mut socket: TcpStream, behaviour: Behaviour, world: Arc<World>) 
         Behaviour::GoAwayAtOnce => {
             first_bytes(&mut socket).await?;
             let go_away = Frame::go_away(0, error::NO_ERROR, b"nothing today");
-            socket
-                .write_all(&bytes(&[Frame::settings(&[]), go_away]))
-                .await?;
+            socket.write_all(&bytes(&[Frame::settings(&[]), go_away])).await?;
         }
         Behaviour::Garbage => {
             let garbage: Vec<u8> = (0..4_096u32).map(|i| ((i * i * 31) >> 3) as u8).collect();
@@ -336,18 +281,11 @@ impl Place<'_> {
             world.meeting.notify_waiters();
             return None;
         }
-        Some(Place {
-            world,
-            path: path.to_owned(),
-            meeting: seen.meetings,
-        })
+        Some(Place { world, path: path.to_owned(), meeting: seen.meetings })
     }
 
     fn is_over(&self) -> bool {
-        self.world
-            .paths()
-            .get(&self.path)
-            .is_none_or(|seen| seen.meetings != self.meeting)
+        self.world.paths().get(&self.path).is_none_or(|seen| seen.meetings != self.meeting)
     }
 }
 

@@ -11,11 +11,9 @@ use crate::{
 };
 
 pub(super) const FAULTS: &[Fault] = &[
-    Fault::plain(
-        "Good",
-        "No fault: every request message comes back, then OK.",
-        |_| Some(vec![head(), Step::Echo, ok()]),
-    ),
+    Fault::plain("Good", "No fault: every request message comes back, then OK.", |_| {
+        Some(vec![head(), Step::Echo, ok()])
+    }),
     Fault::plain(
         "Seen",
         "No fault: the request is the path of another method; the response is JSON with the number \
@@ -31,11 +29,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::plain(
         "CheckTimeout",
         "Answers OK when the request has a well-formed grpc-timeout, else FAILED_PRECONDITION.",
-        |request| {
-            Some(verdict(
-                &timeout_fault(request).into_iter().collect::<Vec<_>>(),
-            ))
-        },
+        |request| Some(verdict(&timeout_fault(request).into_iter().collect::<Vec<_>>())),
     ),
     Fault::with(
         "CheckCompressed",
@@ -48,28 +42,17 @@ pub(super) const FAULTS: &[Fault] = &[
         "EchoMetadata",
         "Sends the custom metadata of the request back, unchanged, in the head and in the trailers.",
         |request| {
-            let custom: Vec<Field> = request
-                .fields
-                .iter()
-                .filter(|(name, _)| is_custom(name))
-                .cloned()
-                .collect();
+            let custom: Vec<Field> =
+                request.fields.iter().filter(|(name, _)| is_custom(name)).cloned().collect();
             let mut head = fields(&[(":status", "200"), ("content-type", "application/grpc")]);
             head.extend_from_slice(&custom);
             let mut trailers = fields(&[("grpc-status", "0")]);
             trailers.extend(custom);
             Some(vec![
                 Step::AwaitRequest,
-                Step::Headers(Headers {
-                    fields: head,
-                    ..Headers::default()
-                }),
+                Step::Headers(Headers { fields: head, ..Headers::default() }),
                 data(message(b"echo")),
-                Step::Headers(Headers {
-                    fields: trailers,
-                    end_stream: true,
-                    ..Headers::default()
-                }),
+                Step::Headers(Headers { fields: trailers, end_stream: true, ..Headers::default() }),
             ])
         },
     ),
@@ -102,38 +85,22 @@ fn head_faults(request: &Request<'_>) -> Vec<String> {
     };
     let is = |name: &str, value: &str| request.field(name) == Some(value.as_bytes());
     expect(is(":method", "POST"), ":method is not POST");
-    expect(
-        is(":scheme", "http") || is(":scheme", "https"),
-        ":scheme is neither http nor https",
-    );
-    expect(
-        request.field(":authority").is_some_and(|v| !v.is_empty()),
-        ":authority is missing",
-    );
+    expect(is(":scheme", "http") || is(":scheme", "https"), ":scheme is neither http nor https");
+    expect(request.field(":authority").is_some_and(|v| !v.is_empty()), ":authority is missing");
     expect(is("te", "trailers"), "te is not trailers");
     expect(
-        request
-            .field("content-type")
-            .is_some_and(|v| v.starts_with(b"application/grpc")),
+        request.field("content-type").is_some_and(|v| v.starts_with(b"application/grpc")),
         "content-type is not application/grpc",
     );
     expect(
         request.field("user-agent").is_some_and(|v| {
-            v.split(|b| *b == b' ')
-                .any(|part| part.starts_with(b"grpc-") && part.contains(&b'/'))
+            v.split(|b| *b == b' ').any(|part| part.starts_with(b"grpc-") && part.contains(&b'/'))
         }),
         "user-agent has no part of the form grpc-<language>/<version>",
     );
-    expect(
-        request.field("grpc-accept-encoding").is_some(),
-        "grpc-accept-encoding is missing",
-    );
+    expect(request.field("grpc-accept-encoding").is_some(), "grpc-accept-encoding is missing");
 
-    let names: Vec<&[u8]> = request
-        .fields
-        .iter()
-        .map(|(name, _)| name.as_slice())
-        .collect();
+    let names: Vec<&[u8]> = request.fields.iter().map(|(name, _)| name.as_slice()).collect();
     let last_pseudo = names.iter().rposition(|name| name.starts_with(b":"));
     let first_other = names.iter().position(|name| !name.starts_with(b":"));
     expect(
@@ -192,10 +159,7 @@ fn check_compressed(request: &Request<'_>) -> Option<Vec<Step>> {
     };
     let declared = request.field("grpc-encoding");
     if !request.fields.is_empty() && declared != Some(request.argument.as_bytes()) {
-        return Some(verdict(&[format!(
-            "grpc-encoding is not {}",
-            request.argument
-        )]));
+        return Some(verdict(&[format!("grpc-encoding is not {}", request.argument)]));
     }
     Some(vec![Step::Then(then)])
 }

@@ -44,10 +44,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "A message of no bytes, compressed so, which takes some.",
         |request| {
             let encoding = Encoding::of(request)?;
-            Some(response(
-                encoding.name(),
-                flagged(1, &encoding.compress(b"")),
-            ))
+            Some(response(encoding.name(), flagged(1, &encoding.compress(b""))))
         },
     ),
     Fault::plain(
@@ -63,11 +60,9 @@ pub(super) const FAULTS: &[Fault] = &[
         "The flag says compressed; grpc-encoding is identity.",
         |_| Some(response("identity", flagged(1, TEXTS[0]))),
     ),
-    Fault::plain(
-        "PlainIdentity",
-        "Not compressed; grpc-encoding is identity.",
-        |_| Some(response("identity", message(TEXTS[0]))),
-    ),
+    Fault::plain("PlainIdentity", "Not compressed; grpc-encoding is identity.", |_| {
+        Some(response("identity", message(TEXTS[0])))
+    }),
     Fault::plain(
         "CompressedUnknown",
         "A message in an encoding that clients do not offer: snappy.",
@@ -95,10 +90,7 @@ pub(super) const FAULTS: &[Fault] = &[
         |request| {
             let encoding = Encoding::of(request)?;
             let bytes = encoding.compress(&varied());
-            Some(response(
-                encoding.name(),
-                flagged(1, &bytes[..bytes.len() / 2]),
-            ))
+            Some(response(encoding.name(), flagged(1, &bytes[..bytes.len() / 2])))
         },
     ),
     Fault::with(
@@ -155,12 +147,7 @@ const TEXTS: [&[u8]; 3] = [b"one, ", b"two, ", b"three"];
 const BOMB: usize = 128 << 20;
 
 fn response(encoding: &str, bytes: Vec<u8>) -> Vec<Step> {
-    vec![
-        Step::AwaitRequest,
-        head_with(&[("grpc-encoding", encoding)]),
-        data(bytes),
-        ok(),
-    ]
+    vec![Step::AwaitRequest, head_with(&[("grpc-encoding", encoding)]), data(bytes), ok()]
 }
 
 /// Bytes that compress, but not to next to nothing.

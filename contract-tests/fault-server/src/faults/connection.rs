@@ -24,12 +24,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::plain(
         "GoAwayBelow",
         "Every call gets a GOAWAY whose last stream id is below it.",
-        |_| {
-            Some(vec![
-                go_away(false, error::NO_ERROR, "never processed"),
-                Step::Hang,
-            ])
-        },
+        |_| Some(vec![go_away(false, error::NO_ERROR, "never processed"), Step::Hang]),
     ),
     Fault::plain(
         "GoAwayGraceful",
@@ -60,83 +55,38 @@ pub(super) const FAULTS: &[Fault] = &[
             ])
         },
     ),
-    Fault::plain(
-        "CloseBeforeHead",
-        "The connection closes instead of an answer.",
-        |_| Some(vec![Step::AwaitRequest, Step::Close]),
-    ),
-    Fault::plain(
-        "CloseAfterHead",
-        "The connection closes after the head.",
-        |_| Some(vec![Step::AwaitRequest, head(), Step::Close]),
-    ),
-    Fault::plain(
-        "CloseAfterMessage",
-        "The connection closes after a whole message.",
-        |_| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"whole")),
-                Step::Close,
-            ])
-        },
-    ),
-    Fault::plain(
-        "CloseInsideMessage",
-        "The connection closes inside a message.",
-        |_| {
-            let half = message(b"never whole")[..8].to_vec();
-            Some(vec![Step::AwaitRequest, head(), data(half), Step::Close])
-        },
-    ),
-    Fault::plain(
-        "CloseInsideFrame",
-        "The connection closes inside a DATA frame.",
-        |_| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                Step::CutFrame,
-                Step::Close,
-            ])
-        },
-    ),
-    Fault::plain(
-        "AbortAfterMessage",
-        "The TCP connection is reset after a whole message.",
-        |_| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"whole")),
-                Step::Abort,
-            ])
-        },
-    ),
-    Fault::plain(
-        "NeverAnswer",
-        "The call is never answered; the connection is well.",
-        |_| Some(vec![Step::Hang]),
-    ),
-    Fault::plain(
-        "HeadThenNothing",
-        "A head, then never anything more.",
-        |_| Some(vec![head(), Step::Hang]),
-    ),
+    Fault::plain("CloseBeforeHead", "The connection closes instead of an answer.", |_| {
+        Some(vec![Step::AwaitRequest, Step::Close])
+    }),
+    Fault::plain("CloseAfterHead", "The connection closes after the head.", |_| {
+        Some(vec![Step::AwaitRequest, head(), Step::Close])
+    }),
+    Fault::plain("CloseAfterMessage", "The connection closes after a whole message.", |_| {
+        Some(vec![Step::AwaitRequest, head(), data(message(b"whole")), Step::Close])
+    }),
+    Fault::plain("CloseInsideMessage", "The connection closes inside a message.", |_| {
+        let half = message(b"never whole")[..8].to_vec();
+        Some(vec![Step::AwaitRequest, head(), data(half), Step::Close])
+    }),
+    Fault::plain("CloseInsideFrame", "The connection closes inside a DATA frame.", |_| {
+        Some(vec![Step::AwaitRequest, head(), Step::CutFrame, Step::Close])
+    }),
+    Fault::plain("AbortAfterMessage", "The TCP connection is reset after a whole message.", |_| {
+        Some(vec![Step::AwaitRequest, head(), data(message(b"whole")), Step::Abort])
+    }),
+    Fault::plain("NeverAnswer", "The call is never answered; the connection is well.", |_| {
+        Some(vec![Step::Hang])
+    }),
+    Fault::plain("HeadThenNothing", "A head, then never anything more.", |_| {
+        Some(vec![head(), Step::Hang])
+    }),
     Fault::plain(
         "FallSilent",
         "A head and a message, then nothing at all on the whole connection, not even the answer to \
          a PING: as when the machine behind it is gone.",
         |_| {
             let half = data(message(b"whole"));
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                half,
-                Step::FallSilent,
-                Step::Hang,
-            ])
+            Some(vec![Step::AwaitRequest, head(), half, Step::FallSilent, Step::Hang])
         },
     ),
     Fault::with(
@@ -145,10 +95,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "A message of 64 bytes after each pause, for ever.",
         |request| {
             let pause = request.number().filter(|n| *n > 0)?;
-            Some(vec![
-                head(),
-                Step::Drip(Duration::from_millis(pause.into())),
-            ])
+            Some(vec![head(), Step::Drip(Duration::from_millis(pause.into()))])
         },
     ),
     Fault::with(
@@ -157,22 +104,13 @@ pub(super) const FAULTS: &[Fault] = &[
         "Answers CANCELLED after this pause, whatever the deadline.",
         |request| {
             let pause = Duration::from_millis(request.number()?.into());
-            Some(vec![
-                Step::Sleep(pause),
-                head(),
-                trailers(1, "cancelled by the server"),
-            ])
+            Some(vec![Step::Sleep(pause), head(), trailers(1, "cancelled by the server")])
         },
     ),
-    Fault::with(
-        "Slow",
-        "<milliseconds>",
-        "A good answer after this pause.",
-        |request| {
-            let pause = Duration::from_millis(request.number()?.into());
-            Some(vec![Step::Sleep(pause), head(), Step::Echo, ok()])
-        },
-    ),
+    Fault::with("Slow", "<milliseconds>", "A good answer after this pause.", |request| {
+        let pause = Duration::from_millis(request.number()?.into());
+        Some(vec![Step::Sleep(pause), head(), Step::Echo, ok()])
+    }),
     Fault::with(
         "Together",
         "<count>",
@@ -180,12 +118,7 @@ pub(super) const FAULTS: &[Fault] = &[
          per connection, a client has to open this many connections.",
         |request| {
             let count = request.number().filter(|n| (1..=1_000).contains(n))?;
-            Some(vec![
-                Step::Rendezvous(count as usize),
-                head(),
-                Step::Echo,
-                ok(),
-            ])
+            Some(vec![Step::Rendezvous(count as usize), head(), Step::Echo, ok()])
         },
     ),
     Fault::with(
@@ -199,11 +132,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 Step::AwaitMessages(1),
                 Step::ShrinkWindow(window),
                 Step::Then(|messages| {
-                    vec![
-                        head(),
-                        data(message(messages.len().to_string().as_bytes())),
-                        ok(),
-                    ]
+                    vec![head(), data(message(messages.len().to_string().as_bytes())), ok()]
                 }),
             ])
         },
@@ -215,13 +144,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "This many PINGs; a good response once all are answered in order.",
         |request| {
             let count = request.number().filter(|n| *n <= 10_000)?;
-            Some(vec![
-                Step::AwaitRequest,
-                Step::Pings(count),
-                head(),
-                data(message(b"only")),
-                ok(),
-            ])
+            Some(vec![Step::AwaitRequest, Step::Pings(count), head(), data(message(b"only")), ok()])
         },
     ),
     Fault::with(
@@ -231,13 +154,7 @@ pub(super) const FAULTS: &[Fault] = &[
         |request| {
             let count = request.number().filter(|n| *n <= 10_000)?;
             let only = data(message(b"only"));
-            Some(vec![
-                Step::AwaitRequest,
-                Step::Settings(count),
-                head(),
-                only,
-                ok(),
-            ])
+            Some(vec![Step::AwaitRequest, Step::Settings(count), head(), only, ok()])
         },
     ),
     Fault::plain(
@@ -283,12 +200,7 @@ pub(super) const FAULTS: &[Fault] = &[
             let payload = [0xff, 0x01, 0, 0, 0, 1, 0x0a, 0x0a, 0xff, 0xff, 0xff, 0xff].to_vec();
             Some(vec![
                 Step::AwaitRequest,
-                Step::Frame {
-                    stream: Target::Connection,
-                    kind: kind::SETTINGS,
-                    flags: 0,
-                    payload,
-                },
+                Step::Frame { stream: Target::Connection, kind: kind::SETTINGS, flags: 0, payload },
                 head(),
                 data(message(b"only")),
                 ok(),
@@ -298,9 +210,5 @@ pub(super) const FAULTS: &[Fault] = &[
 ];
 
 fn go_away(with_this: bool, code: u32, debug: &'static str) -> Step {
-    Step::GoAway {
-        with_this,
-        code,
-        debug,
-    }
+    Step::GoAway { with_this, code, debug }
 }

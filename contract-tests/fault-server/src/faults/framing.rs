@@ -34,14 +34,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "OnePerFrame",
         "<count>",
         "This many messages of 64 bytes, each in a DATA frame of its own, at full speed.",
-        |request| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                Step::Flood(request.number()?),
-                ok(),
-            ])
-        },
+        |request| Some(vec![Step::AwaitRequest, head(), Step::Flood(request.number()?), ok()]),
     ),
     Fault::with(
         "Messages",
@@ -49,22 +42,16 @@ pub(super) const FAULTS: &[Fault] = &[
         "This many messages (0, 1, 2, ... as text), then OK.",
         |request| {
             let count = request.number().filter(|n| *n <= 1_000_000)?;
-            let bytes: Vec<u8> = (0..count)
-                .flat_map(|i| message(i.to_string().as_bytes()))
-                .collect();
+            let bytes: Vec<u8> =
+                (0..count).flat_map(|i| message(i.to_string().as_bytes())).collect();
             Some(vec![Step::AwaitRequest, head(), data(bytes), ok()])
         },
     ),
-    Fault::with(
-        "EmptyMessages",
-        "<count>",
-        "This many messages of no bytes.",
-        |request| {
-            let count = request.number().filter(|n| *n <= 1_000_000)?;
-            let bytes = message(b"").repeat(count as usize);
-            Some(vec![Step::AwaitRequest, head(), data(bytes), ok()])
-        },
-    ),
+    Fault::with("EmptyMessages", "<count>", "This many messages of no bytes.", |request| {
+        let count = request.number().filter(|n| *n <= 1_000_000)?;
+        let bytes = message(b"").repeat(count as usize);
+        Some(vec![Step::AwaitRequest, head(), data(bytes), ok()])
+    }),
     Fault::with(
         "EmptyFrames",
         "<count>",
@@ -122,10 +109,7 @@ pub(super) const FAULTS: &[Fault] = &[
             let priority = || raw(kind::PRIORITY, 0, [0, 0, 0, 0, 15]);
             Some(vec![
                 Step::AwaitRequest,
-                block(
-                    &[(":status", "200"), ("content-type", "application/grpc")],
-                    false,
-                ),
+                block(&[(":status", "200"), ("content-type", "application/grpc")], false),
                 priority(),
                 data(message(b"only")),
                 priority(),
@@ -166,12 +150,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "One message of this many bytes, then OK.",
         |request| {
             let size = request.number().filter(|n| *n <= 256 << 20)? as usize;
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(&vec![b'm'; size])),
-                ok(),
-            ])
+            Some(vec![Step::AwaitRequest, head(), data(message(&vec![b'm'; size])), ok()])
         },
     ),
     Fault::plain(
@@ -198,10 +177,6 @@ fn end_inside(request: &Request<'_>) -> Option<Vec<Step>> {
     };
     let mut bytes = message(b"whole");
     bytes.extend_from_slice(&message(b"never whole")[..cut]);
-    let end = if code == 0 {
-        ok()
-    } else {
-        trailers(code, "cut short")
-    };
+    let end = if code == 0 { ok() } else { trailers(code, "cut short") };
     Some(vec![Step::AwaitRequest, head(), data(bytes), end])
 }

@@ -39,20 +39,13 @@ pub(super) const FAULTS: &[Fault] = &[
         "<bytes>",
         "A good response whose head is cut into CONTINUATION frames of this many bytes.",
         |request| {
-            let fragment = request
-                .number()
-                .filter(|n| (1..=MAX_FRAME as u32).contains(n))?;
+            let fragment = request.number().filter(|n| (1..=MAX_FRAME as u32).contains(n))?;
             let head = Headers {
                 fields: fields(&[HEAD, &[("x-note", "in pieces")]].concat()),
                 fragment: Some(fragment as usize),
                 ..Headers::default()
             };
-            Some(vec![
-                Step::AwaitRequest,
-                Step::Headers(head),
-                data(message(b"only")),
-                ok(),
-            ])
+            Some(vec![Step::AwaitRequest, Step::Headers(head), data(message(b"only")), ok()])
         },
     ),
     Fault::plain(
@@ -105,14 +98,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "ManyFields",
         "NOT_FOUND whose head has 100 small fields of different names.",
         |_| {
-            let many = (0..100)
-                .map(|i| (format!("x-{i}").into_bytes(), b"v".to_vec()))
-                .collect();
-            Some(vec![
-                Step::AwaitRequest,
-                block(HEAD, many, false),
-                trailers(5, "many fields"),
-            ])
+            let many = (0..100).map(|i| (format!("x-{i}").into_bytes(), b"v".to_vec())).collect();
+            Some(vec![Step::AwaitRequest, block(HEAD, many, false), trailers(5, "many fields")])
         },
     ),
 ];
@@ -123,18 +110,12 @@ const HEAD: &[(&str, &str)] = &[(":status", "200"), ("content-type", "applicatio
 fn filling(bytes: u32) -> Option<Vec<Field>> {
     let count = bytes.div_ceil(1000);
     (count <= 16_777).then(|| {
-        (0..count)
-            .map(|i| (format!("x-filling-{i}").into_bytes(), vec![b'v'; 950]))
-            .collect()
+        (0..count).map(|i| (format!("x-filling-{i}").into_bytes(), vec![b'v'; 950])).collect()
     })
 }
 
 fn block(first: &[(&str, &str)], more: Vec<Field>, end_stream: bool) -> Step {
     let mut all = fields(first);
     all.extend(more);
-    Step::Headers(Headers {
-        fields: all,
-        end_stream,
-        ..Headers::default()
-    })
+    Step::Headers(Headers { fields: all, end_stream, ..Headers::default() })
 }

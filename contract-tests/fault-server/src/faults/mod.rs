@@ -41,22 +41,14 @@ pub fn find(path: &str) -> Option<(&'static Fault, &str)> {
 /// Whether a path names a fault with an argument that it takes.
 pub fn knows(path: &str) -> bool {
     find(path).is_some_and(|(fault, argument)| {
-        (fault.script)(&Request {
-            argument,
-            fields: &[],
-            attempt: 1,
-        })
-        .is_some()
+        (fault.script)(&Request { argument, fields: &[], attempt: 1 }).is_some()
     })
 }
 
 /// The answer to a path that names no fault.
 pub(crate) fn unknown(path: &str) -> Vec<Step> {
     // What a client sends must not be able to break the header block of the answer.
-    let shown: String = path
-        .chars()
-        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
-        .collect();
+    let shown: String = path.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
     let shown = shown.replace('%', "?");
     vec![
         Step::AwaitRequest,

@@ -30,13 +30,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "Half a response, then WINDOW_UPDATEs that lift the window of the stream over 2^31-1.",
         |_| {
             let most = raw(kind::WINDOW_UPDATE, 0, 0x7fff_ffffu32.to_be_bytes());
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"one")),
-                most,
-                Step::Hang,
-            ])
+            Some(vec![Step::AwaitRequest, head(), data(message(b"one")), most, Step::Hang])
         },
     ),
 ];
@@ -46,11 +40,7 @@ fn malformed(request: &Request<'_>) -> Option<Vec<Step>> {
     let only = || data(message(b"only"));
     // A response of head, message and trailers whose head has one more field.
     let with_field = |name, value| {
-        vec![
-            headers(&[good_head[0], good_head[1], (name, value)], false),
-            only(),
-            ok(),
-        ]
+        vec![headers(&[good_head[0], good_head[1], (name, value)], false), only(), ok()]
     };
     let steps = match request.argument {
         "upper-case-header" => with_field("X-Upper", "case"),
@@ -58,41 +48,23 @@ fn malformed(request: &Request<'_>) -> Option<Vec<Step>> {
             vec![headers(&[good_head[1], good_head[0]], false), only(), ok()]
         }
         "pseudo-header-unknown" => {
-            vec![
-                headers(&[good_head[0], (":what", "is this"), good_head[1]], false),
-                only(),
-                ok(),
-            ]
+            vec![headers(&[good_head[0], (":what", "is this"), good_head[1]], false), only(), ok()]
         }
         "request-pseudo-header" => {
-            vec![
-                headers(&[good_head[0], (":path", "/"), good_head[1]], false),
-                only(),
-                ok(),
-            ]
+            vec![headers(&[good_head[0], (":path", "/"), good_head[1]], false), only(), ok()]
         }
-        "pseudo-header-in-trailers" => vec![
-            head(),
-            only(),
-            headers(&[(":status", "200"), ("grpc-status", "0")], true),
-        ],
+        "pseudo-header-in-trailers" => {
+            vec![head(), only(), headers(&[(":status", "200"), ("grpc-status", "0")], true)]
+        }
         "connection-header" => with_field("connection", "close"),
         "content-length-short" => with_field("content-length", "3"),
         "content-length-long" => with_field("content-length", "3000"),
         "empty-header-name" => with_field("", "no name"),
-        "trailers-without-end" => vec![
-            head(),
-            only(),
-            headers(&[("grpc-status", "0")], false),
-            last_data([]),
-        ],
+        "trailers-without-end" => {
+            vec![head(), only(), headers(&[("grpc-status", "0")], false), last_data([])]
+        }
         "zero-window-update" => {
-            vec![
-                head(),
-                only(),
-                raw(kind::WINDOW_UPDATE, 0, 0u32.to_be_bytes()),
-                Step::Hang,
-            ]
+            vec![head(), only(), raw(kind::WINDOW_UPDATE, 0, 0u32.to_be_bytes()), Step::Hang]
         }
         _ => return None,
     };
@@ -126,29 +98,18 @@ fn violation(request: &Request<'_>) -> Option<Vec<Step>> {
         "data-on-connection" => vec![connection(kind::DATA, 0, b"stray")],
         "data-on-idle-stream" => vec![on(Target::Idle, kind::DATA, 0, b"stray")],
         "headers-on-idle-stream" => {
-            vec![on(
-                Target::Idle,
-                kind::HEADERS,
-                flag::END_HEADERS,
-                &small_block,
-            )]
+            vec![on(Target::Idle, kind::HEADERS, flag::END_HEADERS, &small_block)]
         }
         "reset-on-idle-stream" => vec![on(Target::Idle, kind::RST_STREAM, 0, &[0, 0, 0, 8])],
         "reset-on-connection" => vec![connection(kind::RST_STREAM, 0, &[0, 0, 0, 8])],
         // 16 MiB - 1: more than any client says that it takes.
         "oversized-frame" => vec![raw(kind::DATA, 0, vec![0; 0x00ff_ffff])],
         // A literal whose name is longer than the block.
-        "broken-hpack" => vec![raw(
-            kind::HEADERS,
-            flag::END_HEADERS | flag::END_STREAM,
-            [0, 0x7e, 0],
-        )],
+        "broken-hpack" => {
+            vec![raw(kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, [0, 0x7e, 0])]
+        }
         // Index 126, far behind an empty dynamic table.
-        "hpack-bad-index" => vec![raw(
-            kind::HEADERS,
-            flag::END_HEADERS | flag::END_STREAM,
-            [0xfe],
-        )],
+        "hpack-bad-index" => vec![raw(kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, [0xfe])],
         "lone-continuation" => vec![raw(kind::CONTINUATION, flag::END_HEADERS, small_block)],
         "interleaved-continuation" => vec![
             raw(kind::HEADERS, flag::END_STREAM, small_block.clone()),
@@ -157,11 +118,7 @@ fn violation(request: &Request<'_>) -> Option<Vec<Step>> {
         ],
         "settings-length" => vec![connection(kind::SETTINGS, 0, &[0, 3, 0, 0, 0])],
         "settings-value" => {
-            vec![connection(
-                kind::SETTINGS,
-                0,
-                &settings(setting::INITIAL_WINDOW_SIZE, 1 << 31),
-            )]
+            vec![connection(kind::SETTINGS, 0, &settings(setting::INITIAL_WINDOW_SIZE, 1 << 31))]
         }
         "settings-on-stream" => vec![raw(kind::SETTINGS, 0, [])],
         "settings-ack-payload" => {
@@ -176,11 +133,7 @@ fn violation(request: &Request<'_>) -> Option<Vec<Step>> {
         "window-update-length" => vec![raw(kind::WINDOW_UPDATE, 0, [0; 3])],
         "zero-connection-window-update" => vec![connection(kind::WINDOW_UPDATE, 0, &[0; 4])],
         "connection-window-overflow" => {
-            vec![connection(
-                kind::WINDOW_UPDATE,
-                0,
-                &0x7fff_ffffu32.to_be_bytes(),
-            )]
+            vec![connection(kind::WINDOW_UPDATE, 0, &0x7fff_ffffu32.to_be_bytes())]
         }
         "padding-too-long" => vec![raw(kind::DATA, flag::PADDED, [200, 0, 0])],
         _ => return None,

@@ -6,36 +6,19 @@ use crate::{
 };
 
 pub(super) const FAULTS: &[Fault] = &[
-    Fault::with(
-        "ResetBeforeHead",
-        "<code>",
-        "RST_STREAM with this code, no head.",
-        |request| Some(vec![Step::AwaitRequest, Step::Reset(request.number()?)]),
-    ),
-    Fault::with(
-        "ResetAfterHead",
-        "<code>",
-        "A head, then RST_STREAM with this code.",
-        |request| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                Step::Reset(request.number()?),
-            ])
-        },
-    ),
+    Fault::with("ResetBeforeHead", "<code>", "RST_STREAM with this code, no head.", |request| {
+        Some(vec![Step::AwaitRequest, Step::Reset(request.number()?)])
+    }),
+    Fault::with("ResetAfterHead", "<code>", "A head, then RST_STREAM with this code.", |request| {
+        Some(vec![Step::AwaitRequest, head(), Step::Reset(request.number()?)])
+    }),
     Fault::with(
         "ResetAfterMessage",
         "<code>",
         "A head and a whole message, then RST_STREAM with this code.",
         |request| {
             let code = request.number()?;
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"whole")),
-                Step::Reset(code),
-            ])
+            Some(vec![Step::AwaitRequest, head(), data(message(b"whole")), Step::Reset(code)])
         },
     ),
     Fault::with(
@@ -44,12 +27,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "A head and half of a message, then RST_STREAM with this code.",
         |request| {
             let half = message(b"never whole")[..8].to_vec();
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(half),
-                Step::Reset(request.number()?),
-            ])
+            Some(vec![Step::AwaitRequest, head(), data(half), Step::Reset(request.number()?)])
         },
     ),
     Fault::with(
@@ -58,13 +36,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "A complete good response, then RST_STREAM with this code, which changes nothing.",
         |request| {
             let code = request.number()?;
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"whole")),
-                ok(),
-                Step::Reset(code),
-            ])
+            Some(vec![Step::AwaitRequest, head(), data(message(b"whole")), ok(), Step::Reset(code)])
         },
     ),
     Fault::with(
@@ -73,12 +45,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "NOT_FOUND, then RST_STREAM with this code, which changes nothing.",
         |request| {
             let code = request.number()?;
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                trailers(5, "not there"),
-                Step::Reset(code),
-            ])
+            Some(vec![Step::AwaitRequest, head(), trailers(5, "not there"), Step::Reset(code)])
         },
     ),
     Fault::with(

@@ -9,60 +9,35 @@ use crate::{
 };
 
 pub(super) const FAULTS: &[Fault] = &[
-    Fault::with(
-        "Status",
-        "<code>",
-        "Trailers-Only with this status.",
-        |request| {
-            let code = request.number()?;
-            Some(vec![
-                Step::AwaitRequest,
-                trailers_only(code, &format!("this is status {code}"), &[]),
-            ])
-        },
-    ),
+    Fault::with("Status", "<code>", "Trailers-Only with this status.", |request| {
+        let code = request.number()?;
+        Some(vec![Step::AwaitRequest, trailers_only(code, &format!("this is status {code}"), &[])])
+    }),
     Fault::with(
         "StatusAfterMessages",
         "<code>",
         "Three messages (one, two, three), then this status.",
         |request| {
             let code = request.number()?;
-            Some(after_messages(trailers(
-                code,
-                &format!("this is status {code}"),
-            )))
+            Some(after_messages(trailers(code, &format!("this is status {code}"))))
         },
     ),
-    Fault::plain(
-        "InformationalFirst",
-        "Heads 100 and 103 come before a good response.",
-        |_| {
-            Some(vec![
-                headers(&[(":status", "100")], false),
-                headers(
-                    &[(":status", "103"), ("link", "</style.css>; rel=preload")],
-                    false,
-                ),
-                head(),
-                Step::Echo,
-                ok(),
-            ])
-        },
-    ),
-    Fault::plain("StatusMissing", "The head has no :status.", |_| {
-        Some(after_request([headers(
-            &[("content-type", "application/grpc")],
-            false,
-        )]))
+    Fault::plain("InformationalFirst", "Heads 100 and 103 come before a good response.", |_| {
+        Some(vec![
+            headers(&[(":status", "100")], false),
+            headers(&[(":status", "103"), ("link", "</style.css>; rel=preload")], false),
+            head(),
+            Step::Echo,
+            ok(),
+        ])
     }),
-    Fault::plain(
-        "StatusGarbage",
-        "The :status of the head is no number.",
-        |_| {
-            let pairs = [(":status", "fine"), ("content-type", "application/grpc")];
-            Some(after_request([headers(&pairs, false)]))
-        },
-    ),
+    Fault::plain("StatusMissing", "The head has no :status.", |_| {
+        Some(after_request([headers(&[("content-type", "application/grpc")], false)]))
+    }),
+    Fault::plain("StatusGarbage", "The :status of the head is no number.", |_| {
+        let pairs = [(":status", "fine"), ("content-type", "application/grpc")];
+        Some(after_request([headers(&pairs, false)]))
+    }),
     Fault::plain("DataBeforeHead", "DATA comes before the head.", |_| {
         Some(after_request([data(message(b"early")), head()]))
     }),
@@ -91,10 +66,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "<status>",
         "This HTTP status with a text body and no grpc-status, as a proxy answers.",
         |request| {
-            let head = [
-                (":status", request.argument),
-                ("content-type", "text/plain"),
-            ];
+            let head = [(":status", request.argument), ("content-type", "text/plain")];
             Some(vec![
                 Step::AwaitRequest,
                 headers(&head, false),
@@ -107,10 +79,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "<status>",
         "One head of type application/grpc with this HTTP status, END_STREAM and no grpc-status.",
         |request| {
-            let head = [
-                (":status", request.argument),
-                ("content-type", "application/grpc"),
-            ];
+            let head = [(":status", request.argument), ("content-type", "application/grpc")];
             Some(vec![Step::AwaitRequest, headers(&head, true)])
         },
     ),
@@ -144,38 +113,21 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::plain(
         "EndWithoutTrailers",
         "Head and message, then END_STREAM on DATA: there are no trailers.",
-        |_| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"only")),
-                last_data([]),
-            ])
-        },
+        |_| Some(vec![Step::AwaitRequest, head(), data(message(b"only")), last_data([])]),
     ),
     Fault::plain(
         "EndOnMessage",
         "END_STREAM stands on the DATA frame of the message itself: there are no trailers.",
-        |_| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                last_data(message(b"only")),
-            ])
-        },
+        |_| Some(vec![Step::AwaitRequest, head(), last_data(message(b"only"))]),
     ),
-    Fault::plain(
-        "TrailersWithoutStatus",
-        "A message, then trailers without grpc-status.",
-        |_| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"only")),
-                headers(&[("x-note", "no status here")], true),
-            ])
-        },
-    ),
+    Fault::plain("TrailersWithoutStatus", "A message, then trailers without grpc-status.", |_| {
+        Some(vec![
+            Step::AwaitRequest,
+            head(),
+            data(message(b"only")),
+            headers(&[("x-note", "no status here")], true),
+        ])
+    }),
     Fault::with(
         "StatusText",
         "letters|empty|99|17|negative|hexadecimal|overflow|fraction",
@@ -193,12 +145,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 _ => return None,
             };
             let fields = [("grpc-status", text), ("grpc-message", "the text stays")];
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                data(message(b"only")),
-                headers(&fields, true),
-            ])
+            Some(vec![Step::AwaitRequest, head(), data(message(b"only")), headers(&fields, true)])
         },
     ),
     Fault::with(
@@ -222,11 +169,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 _ => return None,
             };
             let more = [("grpc-status-details-bin", value)];
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                trailers_with(5, "with details", &more),
-            ])
+            Some(vec![Step::AwaitRequest, head(), trailers_with(5, "with details", &more)])
         },
     ),
     Fault::with(
@@ -238,12 +181,7 @@ pub(super) const FAULTS: &[Fault] = &[
             let denied = trailers(7, "enough");
             Some(match request.argument {
                 "reset" => {
-                    vec![
-                        Step::AwaitMessages(1),
-                        head(),
-                        denied,
-                        Step::Reset(error::NO_ERROR),
-                    ]
+                    vec![Step::AwaitMessages(1), head(), denied, Step::Reset(error::NO_ERROR)]
                 }
                 "quiet" => vec![Step::AwaitMessages(1), head(), denied],
                 "trailers-only" => vec![trailers_only(7, "enough", &[])],
@@ -283,14 +221,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::plain(
         "EmptyDataThenStatus",
         "A good head, an empty DATA frame, then trailers with status 5.",
-        |_| {
-            Some(vec![
-                Step::AwaitRequest,
-                head(),
-                empty_data(),
-                trailers(5, "nothing there"),
-            ])
-        },
+        |_| Some(vec![Step::AwaitRequest, head(), empty_data(), trailers(5, "nothing there")]),
     ),
 ];
 
@@ -320,10 +251,7 @@ fn content_type(request: &Request<'_>) -> Option<Vec<Step>> {
         "absent" => return Some(after_request([headers(&[(":status", "200")], false)])),
         _ => return None,
     };
-    Some(after_request([headers(
-        &[(":status", "200"), ("content-type", value)],
-        false,
-    )]))
+    Some(after_request([headers(&[(":status", "200"), ("content-type", value)], false)]))
 }
 
 fn message_text(request: &Request<'_>) -> Option<Vec<Step>> {
@@ -343,10 +271,6 @@ fn message_text(request: &Request<'_>) -> Option<Vec<Step>> {
     Some(vec![
         Step::AwaitRequest,
         head(),
-        Step::Headers(Headers {
-            fields,
-            end_stream: true,
-            ..Headers::default()
-        }),
+        Step::Headers(Headers { fields, end_stream: true, ..Headers::default() }),
     ])
 }
