@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// Serve, until SIGTERM, SIGINT or (with --exit-with-stdin) the end of standard input.
     ///
+    /// SIGTERM lets open calls end, for 5 seconds at most; the others cut them off.
+    ///
     /// When every listener is open, one line of JSON goes to standard output: the targets to
     /// connect to ("http", "https", "mtls", "unix"; those that were asked for), "tls_dir",
     /// "data" ("full" or "excerpt") and "pid". Nothing else is written there.
