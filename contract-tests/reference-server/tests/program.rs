@@ -43,10 +43,8 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
-        let kill = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status();
+        let kill =
+            Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(kill.expect("kill runs").success());
     }
 
@@ -97,25 +95,12 @@ async fn the_ready_line_names_every_listener_that_was_asked_for() {
     assert_eq!(ready.data, Kind::Excerpt);
     assert_eq!(ready.tls_dir.as_ref(), Some(&tls));
     assert_eq!(ready.unix, Some(format!("unix:{socket_text}")));
-    for (target, scheme) in [
-        (&ready.http, "http"),
-        (&ready.https, "https"),
-        (&ready.mtls, "https"),
-    ] {
+    for (target, scheme) in [(&ready.http, "http"), (&ready.https, "https"), (&ready.mtls, "https")]
+    {
         let target = target.as_ref().expect("it listens");
-        assert!(
-            target.starts_with(&format!("{scheme}://127.0.0.1:")),
-            "{target}"
-        );
+        assert!(target.starts_with(&format!("{scheme}://127.0.0.1:")), "{target}");
     }
-    for name in [
-        "ca.pem",
-        "server.pem",
-        "server.key",
-        "client.pem",
-        "client.key",
-        "other-ca.pem",
-    ] {
+    for name in ["ca.pem", "server.pem", "server.key", "client.pem", "client.key", "other-ca.pem"] {
         assert!(tls.join(name).is_file(), "{name}");
     }
 
@@ -131,22 +116,14 @@ async fn the_ready_line_names_every_listener_that_was_asked_for() {
 fn without_more_than_a_plain_listener_the_ready_line_names_no_more() {
     let server = Server::start(&[]);
     let json = serde_json::to_value(&server.ready).expect("JSON");
-    let keys: Vec<_> = json
-        .as_object()
-        .expect("an object")
-        .keys()
-        .cloned()
-        .collect();
+    let keys: Vec<_> = json.as_object().expect("an object").keys().cloned().collect();
     assert_eq!(keys, ["data", "http", "pid"]);
 }
 
 /// Opens a call that has an answer but never an end.
 async fn open_call(server: &Server) -> impl Sized + use<> {
     let channel = connect_to(server.ready.http.as_ref().expect("it listens")).await;
-    let request = EchoRequest {
-        never_finish: true,
-        ..EchoRequest::default()
-    };
+    let request = EchoRequest { never_finish: true, ..EchoRequest::default() };
     let stream = within(EchoClient::new(channel).server_stream(request)).await;
     let mut stream = stream.expect("a stream").into_inner();
     assert!(within(stream.message()).await.expect("an answer").is_some());
@@ -180,11 +157,7 @@ async fn standard_input_does_not_matter_unless_it_is_asked_for() {
 async fn sigterm_lets_open_calls_end() {
     let mut server = Server::start(&[]);
     let channel = connect_to(server.ready.http.as_ref().expect("it listens")).await;
-    let request = EchoRequest {
-        count: Some(5),
-        interval_ms: 60,
-        ..EchoRequest::default()
-    };
+    let request = EchoRequest { count: Some(5), interval_ms: 60, ..EchoRequest::default() };
     let stream = within(EchoClient::new(channel).server_stream(request)).await;
     let mut stream = stream.expect("a stream").into_inner();
     assert!(within(stream.message()).await.expect("an answer").is_some());
@@ -194,15 +167,8 @@ async fn sigterm_lets_open_calls_end() {
 }
 
 fn fails(arguments: &[&str]) -> (Option<i32>, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = program()
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
+    let Output { status, stdout, stderr } =
+        program().args(arguments).stdin(Stdio::null()).output().expect("it runs");
     assert_eq!(text(&stdout), "");
     (status.code(), text(&stderr))
 }
@@ -213,10 +179,7 @@ fn a_wrong_command_line_is_refused_with_a_reason() {
         (&["serve", "--tls"][..], "--tls-dir <DIRECTORY>"),
         (&["serve", "--mtls"], "--tls-dir <DIRECTORY>"),
         (&["serve", "--listen", "nowhere"], "invalid value 'nowhere'"),
-        (
-            &["serve", "--max-concurrent-streams", "0"],
-            "0 is not in 1..",
-        ),
+        (&["serve", "--max-concurrent-streams", "0"], "0 is not in 1.."),
         (&["serve", "--nothing"], "unexpected argument '--nothing'"),
         (&["data", "excerpt"], "--out <DIRECTORY>"),
         (&[], "Usage: reference-server <COMMAND>"),
@@ -239,10 +202,7 @@ fn an_address_in_use_ends_the_program_with_a_reason() {
 
 #[test]
 fn help_tells_of_every_option() {
-    let help = program()
-        .args(["serve", "--help"])
-        .output()
-        .expect("it runs");
+    let help = program().args(["serve", "--help"]).output().expect("it runs");
     let help = text(&help.stdout);
     for option in [
         "--listen",
@@ -270,8 +230,5 @@ async fn a_cache_without_data_is_served_as_the_excerpt_and_says_so() {
     let mut said = String::new();
     let mut stderr = server.child.stderr.take().expect("piped");
     stderr.read_to_string(&mut said).expect("text");
-    assert!(
-        said.contains("warning: this is the small excerpt of the data"),
-        "{said}"
-    );
+    assert!(said.contains("warning: this is the small excerpt of the data"), "{said}");
 }
