@@ -358,3 +358,23 @@ async fn a_unary_call_delivers_its_message_only_with_its_status() {
     assert_eq!(status.code, Code::NotFound);
     assert!(messages.is_empty(), "a status that is not OK wins over the message");
 }
+
+#[tokio::test]
+async fn any_number_of_empty_data_frames_is_harmless() {
+    let server = Server::start(1000, |_, mut respond: SendResponse<Bytes>| async move {
+        let mut stream = respond.send_response(head(), false).unwrap();
+        for _ in 0..1000 {
+            let _ = stream.send_data(Bytes::new(), false);
+            let _ = stream.send_data(frame(b"x"), false);
+            tokio::task::yield_now().await;
+        }
+        let _ = stream.send_trailers(trailers(0));
+    })
+    .await;
+    let channel = channel(&server, ChannelOptions::default());
+    let call =
+        channel.call_with(METHOD, CallKind::ServerStream, CallOptions::default(), b"").unwrap();
+    let (messages, status) = collect(&call).await;
+    assert!(status.is_ok(), "{status}");
+    assert_eq!(messages.len(), 1000);
+}
