@@ -13,8 +13,8 @@ pub const PREFIX: usize = 5;
 pub struct Batch {
     pub(crate) frames: Vec<u8>,
     pub(crate) messages: usize,
-    read: usize,
-    taken: usize,
+    pub(crate) read: usize,
+    pub(crate) taken: usize,
 }
 
 impl Batch {

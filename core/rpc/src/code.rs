@@ -3,12 +3,12 @@
 use std::fmt;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
+    ($($(#[$meta:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
         /// How a call ended. Numbers and names are gRPC's.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         #[repr(i32)]
         pub enum Code {
-            $($(#[$doc])* $variant = $number,)*
+            $($(#[$meta])* $variant = $number,)*
         }
 
         impl Code {
@@ -39,6 +39,7 @@ codes! {
     /// The call was cancelled, typically by the caller.
     Cancelled = 1, "CANCELLED";
     /// An error without a code of its own.
+    #[default]
     Unknown = 2, "UNKNOWN";
     /// The server refused an argument, whatever the state of the system.
     InvalidArgument = 3, "INVALID_ARGUMENT";

@@ -58,12 +58,14 @@ impl Compression {
         match self {
             Compression::Identity => out.extend_from_slice(message),
             Compression::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+                let mut encoder =
+                    flate2::write::GzEncoder::new(out, flate2::Compression::default());
                 encoder.write_all(message)?;
                 encoder.finish()?;
             }
             Compression::Deflate => {
-                let mut encoder = flate2::write::ZlibEncoder::new(out, flate2::Compression::default());
+                let mut encoder =
+                    flate2::write::ZlibEncoder::new(out, flate2::Compression::default());
                 encoder.write_all(message)?;
                 encoder.finish()?;
             }
@@ -87,8 +89,12 @@ impl Compression {
                 out.extend_from_slice(message);
                 Ok(())
             }
-            Compression::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(message), limit, out),
-            Compression::Deflate => read_bounded(flate2::read::ZlibDecoder::new(message), limit, out),
+            Compression::Gzip => {
+                read_bounded(flate2::read::MultiGzDecoder::new(message), limit, out)
+            }
+            Compression::Deflate => {
+                read_bounded(flate2::read::ZlibDecoder::new(message), limit, out)
+            }
             Compression::Zstd => {
                 let mut decoder =
                     zstd::stream::Decoder::with_buffer(message).map_err(InflateError::Corrupt)?;

@@ -44,9 +44,7 @@ impl Metadata {
         if key.is_empty() {
             return invalid("a metadata key is empty".into());
         }
-        if let Some(c) = key
-            .chars()
-            .find(|c| !matches!(c, '0'..='9' | 'a'..='z' | '_' | '-' | '.'))
+        if let Some(c) = key.chars().find(|c| !matches!(c, '0'..='9' | 'a'..='z' | '_' | '-' | '.'))
         {
             return invalid(format!(
                 "metadata key {key:?} has the character {c:?}; legal are 0-9 a-z _ - and ."

@@ -151,7 +151,9 @@ impl ChannelOptions {
             "max_metadata" => self.max_metadata = size(name, value)?,
             "keepalive_time" => self.keepalive_time = optional_duration(name, value)?,
             "keepalive_timeout" => self.keepalive_timeout = duration(name, value)?,
-            "keepalive_without_calls" => self.keepalive_without_calls = parse(name, value, "true or false")?,
+            "keepalive_without_calls" => {
+                self.keepalive_without_calls = parse(name, value, "true or false")?
+            }
             "connect_timeout" => self.connect_timeout = duration(name, value)?,
             "backoff_initial" => self.backoff_initial = duration(name, value)?,
             "backoff_max" => self.backoff_max = duration(name, value)?,
@@ -179,7 +181,9 @@ impl ChannelOptions {
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let refuse = |what: &str| Err(Error::new(ErrorCode::InvalidArgument, what));
         if self.keepalive_time.is_some_and(|time| time < Duration::from_secs(10)) {
-            return refuse("channel option keepalive_time is under 10s, which servers punish; use at least 10s");
+            return refuse(
+                "channel option keepalive_time is under 10s, which servers punish; use at least 10s",
+            );
         }
         if self.max_connections == 0 {
             return refuse("channel option max_connections is 0; use at least 1");
@@ -191,7 +195,9 @@ impl ChannelOptions {
             return refuse("channel option buffers is 0; use at least 1 byte");
         }
         if self.connect_timeout.is_zero() {
-            return refuse("channel option connect_timeout is 0s; no connection could ever be made");
+            return refuse(
+                "channel option connect_timeout is 0s; no connection could ever be made",
+            );
         }
         Ok(())
     }
@@ -259,8 +265,5 @@ fn duration(name: &str, value: &str) -> Result<Duration, Error> {
         _ => return Err(wrong(name, value, form)),
     };
     let number: u64 = digits.parse().map_err(|_| wrong(name, value, form))?;
-    number
-        .checked_mul(millis)
-        .map(Duration::from_millis)
-        .ok_or_else(|| wrong(name, value, form))
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| wrong(name, value, form))
 }

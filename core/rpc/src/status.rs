@@ -21,12 +21,6 @@ pub struct Status {
     pub trailers: Metadata,
 }
 
-impl Default for Code {
-    fn default() -> Self {
-        Code::Unknown
-    }
-}
-
 impl Status {
     /// A status made by the client itself.
     pub fn new(code: Code, message: impl Into<String>) -> Status {

@@ -1,0 +1,246 @@
+//! One HTTP/2 connection: how many calls it carries, its keepalive, its end.
+
+use std::{
+    future::pending,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use h2::{Ping, PingPong};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    ChannelOptions,
+    connect::{Http2, Sender},
+    monitor::Traffic,
+    pool::Pool,
+};
+
+/// HTTP/2 has 2^30 streams for a client; a connection is replaced well before.
+const MOST_STREAMS: u32 = 1 << 29;
+
+/// A connection that the server has greeted.
+pub(crate) struct Connection {
+    /// Taken away when the connection takes no more calls: h2 closes it when the last one ends.
+    sender: Mutex<Option<Sender>>,
+    active: AtomicUsize,
+    opened: AtomicU32,
+    retired: AtomicBool,
+    traffic: Arc<Traffic>,
+    /// Why the connection ended.
+    cause: watch::Sender<Option<String>>,
+    /// A first call was opened or a last one ended.
+    activity: Notify,
+    close: Notify,
+}
+
+impl Connection {
+    pub(crate) fn new(sender: Sender, traffic: Arc<Traffic>) -> Connection {
+        Connection {
+            sender: Mutex::new(Some(sender)),
+            active: AtomicUsize::new(0),
+            opened: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+            traffic,
+            cause: watch::Sender::new(None),
+            activity: Notify::new(),
+            close: Notify::new(),
+        }
+    }
+
+    fn sender(&self) -> std::sync::MutexGuard<'_, Option<Sender>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for one call, if the peer's MAX_CONCURRENT_STREAMS leaves one. Called under
+    /// the pool's lock, so two callers cannot take the same place.
+    pub(crate) fn lease(self: &Arc<Self>, pool: &Arc<Pool>) -> Option<Lease> {
+        if self.is_retired() {
+            return None;
+        }
+        let most = self.sender().as_ref()?.current_max_send_streams();
+        if self.active.load(Ordering::Acquire) >= most {
+            return None;
+        }
+        if self.opened.fetch_add(1, Ordering::Relaxed) >= MOST_STREAMS {
+            self.retire();
+            return None;
+        }
+        if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.activity.notify_one();
+        }
+        Some(Lease { connection: self.clone(), pool: pool.clone() })
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Takes no more calls; those that are open go on.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        *self.sender() = None;
+    }
+
+    /// Ends the connection with all its calls.
+    pub(crate) fn close(&self) {
+        self.retire();
+        self.close.notify_one();
+    }
+
+    /// Why the connection ended. Asked by a call that saw its stream break, which may be a moment
+    /// before the connection's own task does.
+    pub(crate) async fn cause(&self) -> String {
+        let mut cause = self.cause.subscribe();
+        match timeout(Duration::from_secs(1), cause.wait_for(Option::is_some)).await {
+            Ok(Ok(cause)) => cause.clone().unwrap_or_default(),
+            _ => "the connection was lost".to_owned(),
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.active.load(Ordering::Acquire) == 0
+    }
+}
+
+/// A place for one call on a connection; given back when dropped.
+pub(crate) struct Lease {
+    connection: Arc<Connection>,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    pub(crate) fn sender(&self) -> Option<Sender> {
+        self.connection.sender().clone()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.connection.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.connection.activity.notify_one();
+        }
+        self.pool.place_is_free();
+    }
+}
+
+/// Runs a connection to its end.
+pub(crate) async fn run(
+    http2: Http2,
+    connection: Arc<Connection>,
+    pool: Weak<Pool>,
+    options: Arc<ChannelOptions>,
+    keepalive_time: Option<Duration>,
+    name: String,
+) {
+    let mut http2 = http2;
+    let pings = http2.ping_pong();
+    {
+        let mut http2 = pin!(http2);
+        let keepalive = match (keepalive_time, pings) {
+            (Some(time), Some(pings)) => Some(Keepalive { time, pings, options: &options }),
+            _ => None,
+        };
+        let mut keepalive = pin!(async {
+            match keepalive {
+                Some(keepalive) => keepalive.run(&connection).await,
+                None => pending().await,
+            }
+        });
+        let mut idle = pin!(idle(&connection, options.idle_timeout));
+        let mut idle_over = false;
+        let cause = loop {
+            tokio::select! {
+                biased;
+                () = connection.close.notified() => break "the channel was closed".to_owned(),
+                result = &mut http2 => break match result {
+                    Ok(()) => format!("the connection to {name} was closed by the server"),
+                    Err(error) => {
+                        if let Some(pool) = pool.upgrade()
+                            && error.to_string().contains("too_many_pings")
+                        {
+                            pool.ping_less();
+                        }
+                        format!("the connection to {name} was lost: {error}")
+                    }
+                },
+                () = &mut idle, if !idle_over => {
+                    idle_over = true;
+                    connection.retire();
+                    if let Some(pool) = pool.upgrade() {
+                        pool.remove(&connection);
+                    }
+                }
+                cause = &mut keepalive => break format!("the connection to {name} was given up: {cause}"),
+            }
+        };
+        // Before the connection is dropped, which ends its streams, so that they find it.
+        connection.cause.send_replace(Some(cause));
+    }
+    connection.retire();
+    if let Some(pool) = pool.upgrade() {
+        pool.remove(&connection);
+    }
+}
+
+/// Ends when the connection had no call for `after`.
+async fn idle(connection: &Connection, after: Option<Duration>) {
+    let Some(after) = after else { return pending().await };
+    loop {
+        let activity = connection.activity.notified();
+        if connection.idle() {
+            if timeout(after, activity).await.is_err() && connection.idle() {
+                return;
+            }
+        } else {
+            activity.await;
+        }
+    }
+}
+
+/// PINGs a connection that is silent (gRFC A8).
+struct Keepalive<'a> {
+    time: Duration,
+    pings: PingPong,
+    options: &'a ChannelOptions,
+}
+
+impl Keepalive<'_> {
+    /// Ends with the reason to give the connection up.
+    async fn run(mut self, connection: &Connection) -> String {
+        let wait = self.options.keepalive_timeout;
+        loop {
+            if connection.idle() && !self.options.keepalive_without_calls {
+                // Looked at again soon; a call that starts after a long silence is so protected too.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            let due = connection.traffic.last_read() + self.time;
+            if Instant::now() < due {
+                sleep_until(due).await;
+                continue;
+            }
+            let sent = Instant::now();
+            match timeout(wait, self.pings.ping(Ping::opaque())).await {
+                Ok(Ok(_)) => {}
+                // The connection's own end says more.
+                Ok(Err(_)) => return pending().await,
+                Err(_) if connection.traffic.last_read() > sent => {}
+                Err(_) => {
+                    return format!("nothing was received within {wait:?} after a keepalive PING");
+                }
+            }
+        }
+    }
+}
