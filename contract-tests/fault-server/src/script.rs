@@ -112,6 +112,8 @@ pub enum Step {
     Flood(u32),
     /// A message of 64 bytes after each pause, for ever.
     Drip(Duration),
+    /// These bytes over and over, as fast as the client reads, for ever.
+    Endless(fn(stream: u32) -> Vec<u8>),
     /// A frame as it stands, whatever the windows and the standard say.
     Frame {
         /// The stream that it names.
