@@ -129,7 +129,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::with(
         "EndInside",
-        "prefix-<code> | message-<code>",
+        "prefix-<code>|message-<code>",
         "A good message, then the stream ends inside a prefix or a message, with this status.",
         end_inside,
     ),
