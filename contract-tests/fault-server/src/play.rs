@@ -61,6 +61,13 @@ impl Player<'_> {
             Step::Headers(headers) => self.send_headers(&headers).await,
             Step::Data(data) => self.send_data(&data).await,
             Step::Flood(count) => self.flood(count).await,
+            Step::Lockstep(count) => {
+                for number in 0..count {
+                    self.send(message(&numbered(number)[..number as usize % 64])).await?;
+                    self.pings(1).await?;
+                }
+                Ok(())
+            }
             Step::Drip(pause) => self.drip(pause).await,
             Step::Endless(frames) => self.endless(&frames(self.id)).await,
             Step::Frame { stream, kind, flags, payload } => {
