@@ -39,8 +39,28 @@ const PACKAGES: &[Package] = &[
     Package {
         debian: "protobuf-c-compiler",
         brew: Some("protobuf-c"),
-        probe: ("protoc-c", &["--version"]),
+        probe: ("protoc-gen-c", &["--version"]),
         test_only: false,
+    },
+    Package {
+        debian: "protobuf-compiler",
+        brew: Some("protobuf"),
+        probe: ("protoc", &["--version"]),
+        test_only: false,
+    },
+    // The well-known types that the messages import.
+    Package {
+        debian: "libprotobuf-dev",
+        brew: Some("protobuf"),
+        probe: ("pkg-config", &["--exists", "protobuf"]),
+        test_only: false,
+    },
+    // Reads the ready lines of the servers in the C tests.
+    Package {
+        debian: "libcjson-dev",
+        brew: Some("cjson"),
+        probe: ("pkg-config", &["--exists", "libcjson"]),
+        test_only: true,
     },
     // The C tests run once more under it.
     Package {
@@ -177,7 +197,7 @@ mod tests {
     #[test]
     fn elsewhere_each_package_is_named_once_and_only_if_it_exists_there() {
         let names = missing(Purpose::Test, Manager::Other, &|_, _| None);
-        assert_eq!(names, ["pkgconf", "protobuf-c"]);
-        assert!(instruction(Manager::Other, &names).contains("brew install pkgconf protobuf-c"));
+        assert_eq!(names, ["pkgconf", "protobuf-c", "protobuf", "cjson"]);
+        assert!(instruction(Manager::Other, &names).contains("brew install pkgconf protobuf-c protobuf cjson"));
     }
 }

@@ -52,6 +52,11 @@ impl Workspace {
         self.target.join("data")
     }
 
+    /// The same of the excerpt that is part of the checkout.
+    pub fn data_excerpt(&self) -> PathBuf {
+        self.target.join("data-excerpt")
+    }
+
     /// A path as a reader wants it: relative to the root when it is below it.
     pub fn show(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()

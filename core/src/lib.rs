@@ -8,7 +8,14 @@
 //! use millstream::{CallOptions, Channel, ChannelOptions};
 //! use millstream_proto::weather::v1::{GetWeatherStreamRequest, Observation};
 //!
-//! # async fn weather(target: &str) -> Result<(), millstream::Error> {
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = reference_server::start(reference_server::Options {
+//! #     http: Some(([127, 0, 0, 1], 0).into()),
+//! #     ..Default::default()
+//! # })
+//! # .await?;
+//! # let target = server.ready().http.as_deref().ok_or("no target")?;
 //! let channel = Channel::new(target, ChannelOptions::default())?;
 //! let request = GetWeatherStreamRequest { origin: "JFK".into(), limit: 24 };
 //! let mut observations = channel.server_stream::<_, Observation>(
@@ -16,13 +23,14 @@
 //!     &request,
 //!     CallOptions::default(),
 //! )?;
+//! let mut count = 0;
 //! while let Some(observation) = observations.message().await? {
-//!     println!("{:?} F", observation.temperature_fahrenheit);
+//!     assert_eq!(observation.origin, "JFK");
+//!     count += 1;
 //! }
+//! assert_eq!(count, 24);
 //! # Ok(())
 //! # }
-//! # let server = reference_server::test_server();
-//! # server.block_on(weather(&server.http)).unwrap();
 //! ```
 //!
 //! # Errors

@@ -8,6 +8,7 @@ use std::{env, fs, path::Path, process::ExitCode};
 use millstream_boundary::errors::TABLE;
 
 mod java;
+mod python;
 
 /// A file, and how its text follows from the table and its present text.
 struct Output {
@@ -23,6 +24,10 @@ const OUTPUTS: &[Output] = &[
     Output {
         path: "bindings-java/millstream/src/main/java/dev/millstream/StatusCode.java",
         make: |text| java::splice(text, &java::status_codes(TABLE)),
+    },
+    Output {
+        path: "bindings-python/python/millstream/_errors.py",
+        make: |_| Ok(python::module(TABLE)),
     },
 ];
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::Stdio,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -32,10 +33,7 @@ const LAST_WORDS: usize = 30;
 
 /// The steps that build what the demo runs.
 pub fn needs(languages: &[&str], excerpt: bool) -> Vec<&'static str> {
-    let mut needs = vec!["servers"];
-    if !excerpt {
-        needs.push("data");
-    }
+    let mut needs = vec![if excerpt { "data-excerpt" } else { "data" }];
     needs.extend(languages.iter().filter_map(|language| match *language {
         "rust" => Some("example-rust"),
         "python" => Some("example-python"),
@@ -51,8 +49,9 @@ pub fn run(ws: &Workspace, ui: Ui, languages: &[&str], excerpt: bool) -> Result<
     let log = ws.log("demo");
     std::fs::write(&log, "")?;
     ui.heading("The scenario");
-    let server = Server::start(server(ws, excerpt), &log)?;
-    let target = server.text("target")?.to_owned();
+    let data_dir = if excerpt { ws.data_excerpt() } else { ws.data() };
+    let server = Server::start(server(ws, &data_dir), &log)?;
+    let target = server.text("http")?.to_owned();
     let data = match server.text("data")? {
         "full" => Data::Full,
         _ => Data::Excerpt,
@@ -64,7 +63,7 @@ pub fn run(ws: &Workspace, ui: Ui, languages: &[&str], excerpt: bool) -> Result<
     for (index, language) in languages.iter().enumerate() {
         let done = u64::try_from(index * SERVICES.len()).unwrap_or(0);
         let mut meter = Meter::new(ui, &bar, language, done);
-        match scenario(program(ws, language, &target), |line| meter.line(line)) {
+        match scenario(program(ws, language, &target, &data_dir), |line| meter.line(line)) {
             Ok(rows) => received.extend(rows),
             Err(failure) if interrupted() => return Err(failure),
             Err(failure) => {
@@ -99,15 +98,14 @@ fn verdict(languages: usize, data: Data, problems: &[String]) -> String {
     format!("OK: {languages} languages received the same from all six services ({what})")
 }
 
-fn server(ws: &Workspace, excerpt: bool) -> Cmd {
-    let cmd = Cmd::new(ws.target("release/reference-server"))
-        .args(["serve", "--exit-with-stdin", "--cache"])
-        .arg(ws.data());
-    if excerpt { cmd.arg("--excerpt") } else { cmd }
+fn server(ws: &Workspace, data: &Path) -> Cmd {
+    Cmd::new(ws.target("release/reference-server"))
+        .args(["serve", "--exit-with-stdin", "--data"])
+        .arg(data)
 }
 
 /// The scenario program of a language.
-fn program(ws: &Workspace, language: &str, target: &str) -> Cmd {
+fn program(ws: &Workspace, language: &str, target: &str, data: &Path) -> Cmd {
     let cmd = match language {
         "python" => {
             Cmd::new(tools::venv_bin(ws, "python")).arg(ws.path("examples/python/scenario.py"))
@@ -116,7 +114,7 @@ fn program(ws: &Workspace, language: &str, target: &str) -> Cmd {
         "c" => Cmd::new(ws.target("release/example-c")),
         _ => Cmd::new(ws.target("release/example-rust")),
     };
-    cmd.arg(target).arg(ws.data()).limit(LIMIT)
+    cmd.arg(target).arg(data).limit(LIMIT)
 }
 
 /// Runs a scenario program: its rows, or why there are none.

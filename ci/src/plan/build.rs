@@ -1,12 +1,15 @@
 //! What is built: the artefacts that users install, the servers, and the generated files.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::checks::maven;
 use crate::{
     process::{Cmd, Failure},
     steps::{Cx, Report, Step},
-    tools::{self, CBINDGEN, venv_bin},
+    tools::{CBINDGEN, venv_bin},
 };
 
 /// The steps, in their order.
@@ -35,6 +38,10 @@ pub fn steps() -> Vec<Step> {
             build(cx, &["reference-server", "fault-server"])
         }),
         step("data", "Data", &["servers", "venv"], "", data),
+        step("data-excerpt", "Data: the excerpt", &["servers"], "", |cx| {
+            prepare(cx, cx.ws.data_excerpt())?;
+            Ok(Report::default())
+        }),
         step("native", "Build: native libraries", &["packages"], "", |cx| {
             build(cx, &["millstream-capi", "millstream-jni"])
         }),
@@ -93,29 +100,28 @@ fn expect(cx: &mut Cx<'_>, file: &str, fresh: &str) -> Result<Report, Failure> {
     })
 }
 
+/// Fetches the published data and makes of it what clients send.
 fn data(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     let server = cx.built("reference-server");
-    let cmd = |args: &[&str]| {
-        Cmd::new(&server)
-            .args(args)
-            .arg("--cache")
-            .arg(cx.ws.data())
-            .env("PATH", path_with(&tools::venv(cx.ws).join("bin")))
-    };
-    let (fetch, prepare) = (cmd(&["data", "fetch"]), cmd(&["data", "prepare"]));
-    cx.run(fetch)?;
-    cx.run(prepare)?;
-    Ok(Report::default())
+    let fetch = Cmd::new(&server)
+        .args(["data", "fetch", "--cache"])
+        .arg(cx.ws.data())
+        .arg("--python")
+        .arg(venv_bin(cx.ws, "python"));
+    cx.output(fetch)?;
+    prepare(cx, cx.ws.data())
 }
 
-/// PATH with a directory before all others.
-fn path_with(dir: &std::path::Path) -> std::ffi::OsString {
-    let mut path = dir.as_os_str().to_owned();
-    if let Some(rest) = std::env::var_os("PATH") {
-        path.push(":");
-        path.push(rest);
-    }
-    path
+/// What clients send, from the cache if it has the data and from the committed excerpt if not.
+fn prepare(cx: &mut Cx<'_>, cache: PathBuf) -> Result<Report, Failure> {
+    let prepare = Cmd::new(cx.built("reference-server"));
+    let said = cx.output(prepare.args(["data", "prepare", "--cache"]).arg(cache))?;
+    let manifest: serde_json::Value = serde_json::from_str(&said)
+        .map_err(|error| Failure::new(format!("the manifest of the data: {error}")))?;
+    Ok(Report::note(match manifest["data"].as_str() {
+        Some("full") => "full",
+        _ => "the committed EXCERPT, since the full data could not be fetched (see the log)",
+    }))
 }
 
 fn wheel(cx: &mut Cx<'_>) -> Result<Report, Failure> {
@@ -187,10 +193,7 @@ fn example_c(cx: &mut Cx<'_>) -> Result<Report, Failure> {
 }
 
 /// The one file of a directory whose name is accepted.
-pub fn find(
-    dir: &std::path::Path,
-    accept: impl Fn(&str) -> bool,
-) -> Result<std::path::PathBuf, Failure> {
+pub fn find(dir: &Path, accept: impl Fn(&str) -> bool) -> Result<PathBuf, Failure> {
     let mut found: Vec<_> = fs::read_dir(dir)
         .map_err(|error| Failure::new(format!("{}: {error}", dir.display())))?
         .flatten()
@@ -206,7 +209,7 @@ pub fn find(
     }
 }
 
-fn remove(dir: &std::path::Path, accept: impl Fn(&str) -> bool) -> Result<(), Failure> {
+fn remove(dir: &Path, accept: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(&accept) {
