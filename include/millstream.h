@@ -760,13 +760,13 @@ mill_status mill_call_start(mill_channel channel,
                             mill_error **error);
 
 /**
- * Starts a call, sends its one request and half-closes, in one step: for `MILL_UNARY` and
- * `MILL_SERVER_STREAM`.
+ * Starts a call, sends one request and half-closes, in one step: what `MILL_UNARY` and
+ * `MILL_SERVER_STREAM` want.
  *
  * Ownership: the caller owns the call and ends it by `mill_call_close`. Path, options and request
  * are copied.
  * Threads: any.
- * Errors: as `mill_call_start`; `MILL_ERROR_INVALID_STATE` for the kinds that stream requests.
+ * Errors: as `mill_call_start`.
  */
 mill_status mill_call_start_with(mill_channel channel,
                                  const char *path,
@@ -813,10 +813,11 @@ mill_status mill_call_send_many(mill_call call,
  *
  * Ownership: nothing passes.
  * Threads: any.
- * Errors: `MILL_ERROR_INVALID_STATE` (no request was sent where the method takes one),
- * `MILL_ERROR_CALL_ENDED`, `MILL_ERROR_CLOSED`, `MILL_ERROR_INVALID_HANDLE`, `MILL_ERROR_FORKED`.
+ * Errors: `MILL_ERROR_CLOSED`, `MILL_ERROR_INVALID_HANDLE`, `MILL_ERROR_FORKED`. Half-closing a call
+ * that has ended is none.
  */
-mill_status mill_call_half_close(mill_call call, mill_error **error);
+mill_status mill_call_half_close(mill_call call,
+                                 mill_error **error);
 
 /**
  * Ends the call now with CANCELLED and this message (NULL: none), unless it has ended already.

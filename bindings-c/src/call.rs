@@ -103,13 +103,13 @@ pub unsafe extern "C" fn mill_call_start(
     }
 }
 
-/// Starts a call, sends its one request and half-closes, in one step: for `MILL_UNARY` and
-/// `MILL_SERVER_STREAM`.
+/// Starts a call, sends one request and half-closes, in one step: what `MILL_UNARY` and
+/// `MILL_SERVER_STREAM` want.
 ///
 /// Ownership: the caller owns the call and ends it by `mill_call_close`. Path, options and request
 /// are copied.
 /// Threads: any.
-/// Errors: as `mill_call_start`; `MILL_ERROR_INVALID_STATE` for the kinds that stream requests.
+/// Errors: as `mill_call_start`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_call_start_with(
     channel: mill_channel,
@@ -213,8 +213,8 @@ pub unsafe extern "C" fn mill_call_send_many(
 ///
 /// Ownership: nothing passes.
 /// Threads: any.
-/// Errors: `MILL_ERROR_INVALID_STATE` (no request was sent where the method takes one),
-/// `MILL_ERROR_CALL_ENDED`, `MILL_ERROR_CLOSED`, `MILL_ERROR_INVALID_HANDLE`, `MILL_ERROR_FORKED`.
+/// Errors: `MILL_ERROR_CLOSED`, `MILL_ERROR_INVALID_HANDLE`, `MILL_ERROR_FORKED`. Half-closing a call
+/// that has ended is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mill_call_half_close(
     call: mill_call,

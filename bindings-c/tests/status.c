@@ -223,7 +223,6 @@ TEST(a_call_can_be_cancelled_before_during_and_after) {
 
     echo_request plain = ECHO_REQUEST_INIT;
     mill_call after = start_echo(channel, MILL_UNARY, &plain, NULL);
-    OK(mill_call_half_close(after, &error));
     OK(mill_call_next(after, batch, PATIENCE, &message, &error));
     OK(mill_call_finish(after, PATIENCE, NULL, &error));
     OK(mill_call_cancel(after, "too late", &error));

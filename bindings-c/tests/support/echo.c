@@ -72,6 +72,9 @@ mill_call start_echo(
     OK(mill_call_start(channel, paths[kind], kind, options, &call, &error));
     OK(mill_call_send(call, packed, 20000, &error));
     echo_free(packed);
+    if (kind == MILL_UNARY || kind == MILL_SERVER_STREAM) {
+        OK(mill_call_half_close(call, &error));
+    }
     return call;
 }
 

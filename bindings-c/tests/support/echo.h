@@ -41,7 +41,7 @@ void echo_check_sequence(mill_slice message, uint64_t sequence);
 /// Opens a channel to the reference server without options.
 mill_channel open_reference(void);
 
-/// Starts a call that sends one Echo request.
+/// Starts a call and sends one Echo request; half-closes where the method takes no other.
 mill_call start_echo(
     mill_channel channel, mill_call_kind kind, const echo_request* request,
     const mill_call_options* options);
