@@ -43,8 +43,10 @@ pub struct Step {
 pub enum Mode {
     /// To see whether all is well: built with the development profile, which compiles faster.
     Test,
-    /// To be used: built with the release profile.
+    /// To see it run: built with the release profile.
     Demo,
+    /// To be installed: built with the release profile, and no more than is asked for.
+    Dist,
 }
 
 impl Mode {
@@ -52,7 +54,7 @@ impl Mode {
     pub fn profile(self) -> &'static str {
         match self {
             Mode::Test => "dev",
-            Mode::Demo => "release",
+            Mode::Demo | Mode::Dist => "release",
         }
     }
 
@@ -60,7 +62,7 @@ impl Mode {
     pub fn dir(self) -> &'static str {
         match self {
             Mode::Test => "debug",
-            Mode::Demo => "release",
+            Mode::Demo | Mode::Dist => "release",
         }
     }
 }
@@ -113,7 +115,10 @@ impl<'a> Cx<'a> {
 
     /// Counts tests that ran, whether they passed or not.
     pub fn count(&mut self, language: Language, tally: Tally) {
-        self.tests.push((language, tally));
+        match self.tests.iter_mut().find(|(counted, _)| *counted == language) {
+            Some((_, sum)) => *sum += tally,
+            None => self.tests.push((language, tally)),
+        }
     }
 
     /// Everything that the step's commands have printed so far.
