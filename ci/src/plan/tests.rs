@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::checks::maven;
@@ -56,6 +57,16 @@ fn rust(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     let tally = count::from_cargo_test(&cx.log_text()?);
     cx.count(Language::Rust, tally);
     result.map(|()| Report::default())
+}
+
+/// Runs the units of the crates that have properties, with this many cases for each property.
+pub fn fuzz(cx: &mut Cx<'_>, cases: u32) -> Result<(), Failure> {
+    let cmd = cx
+        .cargo(&["test", "--lib", "--no-fail-fast"])
+        .args(["--package", "millstream-rpc", "--package", "millstream-boundary"])
+        .env("PROPTEST_CASES", cases.to_string())
+        .limit(Duration::from_secs(6 * 60 * 60));
+    cx.run(cmd)
 }
 
 fn python(cx: &mut Cx<'_>) -> Result<Report, Failure> {
