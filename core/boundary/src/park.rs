@@ -111,9 +111,7 @@ mod tests {
     };
 
     use super::*;
-
-    const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(60);
+    use crate::testing::{LONG, Prompt, SHORT};
 
     #[test]
     fn a_wake_up_before_the_wait_is_kept_and_several_are_one() {
@@ -144,7 +142,26 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "fork")]
+    fn a_forked_child_does_not_wait_where_a_thread_of_the_parent_may_hold_the_lock() {
+        let parents = current();
+        // SAFETY: the child compares two pointers and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let same = Arc::ptr_eq(&parents, &current());
+            // SAFETY: ends the child without what the test harness does at exit.
+            unsafe { libc::_exit(i32::from(same)) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of this process and a place for its status.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert!(Arc::ptr_eq(&parents, &current()));
+    }
+
+    #[test]
     fn the_token_of_the_standard_library_stays_with_the_host() {
+        let _prompt = Prompt::new();
         thread::current().unpark();
         let parker = current();
         assert!(!parker.park(Deadline::after(Some(Duration::ZERO))));
@@ -155,6 +172,7 @@ mod tests {
 
     #[test]
     fn no_wake_up_is_lost_between_two_threads_that_take_turns() {
+        let _prompt = Prompt::new();
         let rounds = if cfg!(miri) { 20 } else { 20_000 };
         let parkers = [Parker::default(), Parker::default()];
         let turn = AtomicUsize::new(0);
