@@ -146,7 +146,7 @@ impl Batch {
 }
 
 /// The messages of a batch, one after the other.
-#[pyclass(frozen, module = "millstream")]
+#[pyclass(frozen, generic, module = "millstream")]
 pub struct BatchIterator {
     batch: Py<Batch>,
     at: AtomicUsize,
