@@ -161,9 +161,9 @@ fn dispatch(ws: &Workspace, ui: Ui, command: Command) -> Result<bool, Failure> {
         Command::Fmt => Ok(run_steps(ws, ui, &plan::format()?, Mode::Test, false)),
         Command::Setup { purpose: SetupFor::Demo } => steps(plan::SETUP_DEMO, Mode::Demo),
         Command::Setup { purpose: SetupFor::Test } => steps(plan::SETUP_TEST, Mode::Test),
-        Command::Wheel => steps(&["wheel"], Mode::Demo),
-        Command::Jar => steps(&["jar"], Mode::Demo),
-        Command::Capi => steps(&["capi"], Mode::Demo),
+        Command::Wheel => steps(&["wheel"], Mode::Dist),
+        Command::Jar => steps(&["jar"], Mode::Dist),
+        Command::Capi => steps(&["capi"], Mode::Dist),
         Command::Header => steps(&["write-header", "write-errors"], Mode::Test),
         Command::Data => steps(&["data"], Mode::Demo),
         Command::Readme => {
@@ -190,7 +190,7 @@ fn run_steps(ws: &Workspace, ui: Ui, chosen: &[Step], mode: Mode, fail_fast: boo
 impl From<Mode> for Purpose {
     fn from(mode: Mode) -> Purpose {
         match mode {
-            Mode::Demo => Purpose::Demo,
+            Mode::Demo | Mode::Dist => Purpose::Demo,
             Mode::Test => Purpose::Test,
         }
     }
