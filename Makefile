@@ -38,7 +38,7 @@ setup: ## Install what the tests need beyond the toolchains
 	$(XTASK) setup $(ARGS)
 
 clean: ## Remove everything that was built
-	rm -rf target bindings-java/target bindings-java/*/target
+	rm -rf target bindings-java/target bindings-java/*/target examples/java/target
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'

@@ -158,7 +158,9 @@ fn program(ws: &Workspace, language: &str, target: &str, data: &Path) -> Cmd {
         "python" => {
             Cmd::new(tools::venv_bin(ws, "python")).arg(ws.path("examples/python/scenario.py"))
         }
-        "java" => Cmd::new("java").arg("-cp").arg(ws.target("dist/release")).arg("Scenario"),
+        "java" => {
+            Cmd::new("java").arg("-jar").arg(ws.path("examples/java/target/millstream-demo.jar"))
+        }
         "c" => Cmd::new(ws.target("release/example-c")),
         _ => Cmd::new(ws.target("release/example-rust")),
     };
