@@ -26,13 +26,7 @@ fn main() {
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
         id.add(file.to_string_lossy().replace('\\', "/").as_bytes());
         // Checkouts with other line ends are the same sources.
-        id.add(
-            &content
-                .iter()
-                .copied()
-                .filter(|byte| *byte != b'\r')
-                .collect::<Vec<_>>(),
-        );
+        id.add(&content.iter().copied().filter(|byte| *byte != b'\r').collect::<Vec<_>>());
     }
     println!("cargo:rustc-env=MILLSTREAM_BUILD_ID={:016x}", id.0);
 }

@@ -13,8 +13,9 @@ use millstream_rpc as rpc;
 
 use crate::{
     Batch, Error, ErrorCode, Interest, Metadata, Queue, Received, Status,
+    live::{Counted, Kind},
     park::Deadline,
-    process::{Bound, Counted, Kind},
+    process::Bound,
     signals::Signals,
 };
 
@@ -175,10 +176,7 @@ impl Call {
                 Received::Empty => {}
                 received => return Ok(received),
             }
-            if !inner
-                .signals
-                .wait(Interest::MESSAGES.0, deadline.left(), inner.look())
-            {
+            if !inner.signals.wait(Interest::MESSAGES.0, deadline.left(), inner.look()) {
                 return Err(Error::new(
                     ErrorCode::Timeout,
                     "no message came in time; the call goes on",

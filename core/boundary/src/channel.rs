@@ -6,7 +6,8 @@ use millstream_rpc as rpc;
 
 use crate::{
     Call, CallKind, CallOptions, ChannelOptions, ConnectivityState, Error, Queue,
-    process::{Bound, Counted, Kind},
+    live::{Counted, Kind},
+    process::Bound,
     runtime,
     signals::Signals,
 };
@@ -43,11 +44,7 @@ impl Channel {
     /// with, `SYSTEM` when the I/O threads cannot be started.
     pub fn open(target: &str, options: ChannelOptions) -> Result<Channel, Error> {
         let rpc = rpc::Channel::new(target, options, runtime::handle()?)?;
-        let inner = Inner {
-            rpc,
-            state: Signals::new(),
-            _counted: Counted::new(Kind::Channel),
-        };
+        let inner = Inner { rpc, state: Signals::new(), _counted: Counted::new(Kind::Channel) };
         Ok(Channel(Arc::new(Bound::new("this channel", inner))))
     }
 
@@ -71,16 +68,12 @@ impl Channel {
         options: CallOptions,
         first: &[u8],
     ) -> Result<Call, Error> {
-        Ok(Call::new(
-            self.0.get()?.rpc.call_with(path, kind, options, first)?,
-        ))
+        Ok(Call::new(self.0.get()?.rpc.call_with(path, kind, options, first)?))
     }
 
     /// Where the channel stands; in a forked child `Shutdown`.
     pub fn state(&self) -> ConnectivityState {
-        self.0
-            .ok()
-            .map_or(ConnectivityState::Shutdown, |inner| inner.rpc.state())
+        self.0.ok().map_or(ConnectivityState::Shutdown, |inner| inner.rpc.state())
     }
 
     /// Begins to connect, if the channel is idle. Does not wait for it.
@@ -101,9 +94,9 @@ impl Channel {
         timeout: Option<Duration>,
     ) -> Result<bool, Error> {
         let inner = self.0.get()?;
-        Ok(inner.state.wait(STATE, timeout, |_, context| {
-            inner.rpc.poll_state_change(last, context)
-        }))
+        Ok(inner
+            .state
+            .wait(STATE, timeout, |_, context| inner.rpc.poll_state_change(last, context)))
     }
 
     /// Delivers `tag` to the queue once, as soon as the state is another than `last`: at once if
@@ -118,9 +111,9 @@ impl Channel {
         tag: u64,
     ) -> Result<(), Error> {
         let inner = self.0.get()?;
-        inner.state.watch(STATE, queue, tag, |_, context| {
-            inner.rpc.poll_state_change(last, context)
-        })
+        inner
+            .state
+            .watch(STATE, queue, tag, |_, context| inner.rpc.poll_state_change(last, context))
     }
 
     /// Ends the open calls with CANCELLED and refuses new ones. Idempotent; in a forked child it

@@ -67,13 +67,7 @@ pub const TABLE: &[ErrorEntry] = &[
 ];
 
 const fn status(code: Code, name: &'static str, retryable: bool, doc: &'static str) -> ErrorEntry {
-    ErrorEntry {
-        number: code as i32,
-        name,
-        grpc: Some(code),
-        retryable,
-        doc,
-    }
+    ErrorEntry { number: code as i32, name, grpc: Some(code), retryable, doc }
 }
 
 const fn misuse(
@@ -83,13 +77,7 @@ const fn misuse(
     retryable: bool,
     doc: &'static str,
 ) -> ErrorEntry {
-    ErrorEntry {
-        number: code as i32,
-        name,
-        grpc,
-        retryable,
-        doc,
-    }
+    ErrorEntry { number: code as i32, name, grpc, retryable, doc }
 }
 
 /// The entry of a number; `None` for a number that was never given out.
@@ -100,10 +88,7 @@ const fn misuse(
 /// assert_eq!(errors::entry(42), None);
 /// ```
 pub fn entry(number: i32) -> Option<&'static ErrorEntry> {
-    TABLE
-        .binary_search_by_key(&number, |entry| entry.number)
-        .ok()
-        .map(|at| &TABLE[at])
+    TABLE.binary_search_by_key(&number, |entry| entry.number).ok().map(|at| &TABLE[at])
 }
 
 /// The entry of an error of use or environment.
@@ -126,10 +111,7 @@ mod tests {
             let entry = entry(code as i32).expect("an entry for each code");
             assert_eq!((entry.name, entry.grpc), (code.name(), Some(code)));
         }
-        assert_eq!(
-            TABLE.iter().filter(|entry| entry.number < 100).count(),
-            Code::ALL.len()
-        );
+        assert_eq!(TABLE.iter().filter(|entry| entry.number < 100).count(), Code::ALL.len());
     }
 
     #[test]
@@ -164,20 +146,13 @@ mod tests {
             }
             assert_eq!(entry.name, name);
         }
-        assert_eq!(
-            TABLE.iter().filter(|entry| entry.number >= 100).count(),
-            codes.len()
-        );
+        assert_eq!(TABLE.iter().filter(|entry| entry.number >= 100).count(), codes.len());
     }
 
     #[test]
     fn every_entry_is_documented_in_one_sentence() {
         for entry in TABLE {
-            assert!(
-                entry.doc.ends_with('.') && !entry.doc.contains(". "),
-                "{}",
-                entry.name
-            );
+            assert!(entry.doc.ends_with('.') && !entry.doc.contains(". "), "{}", entry.name);
         }
     }
 

@@ -67,3 +67,70 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> String {
         "a panic without a text".to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{panic::panic_any, sync::Mutex};
+
+    use super::*;
+    use crate::process::lock;
+
+    fn message(f: impl FnOnce() -> Result<(), Error>) -> String {
+        let error = enter(f).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InternalPanic);
+        error.message
+    }
+
+    #[test]
+    fn what_the_operation_returns_comes_out_unchanged() {
+        assert_eq!(enter(|| Ok(7)).unwrap(), 7);
+        let error = enter(|| Err::<(), _>(Error::new(ErrorCode::Busy, "text"))).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::Busy, "text"));
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error_with_its_text_literal_or_formatted() {
+        assert!(message(|| panic!("literal text")).contains("literal text"));
+        let slot = 7;
+        assert!(message(|| panic!("slot {slot} is gone")).contains("slot 7 is gone"));
+        let none: Vec<Result<(), Error>> = Vec::new();
+        assert!(
+            message(|| none.into_iter().next().expect("there is one")).contains("there is one")
+        );
+        assert!(message(|| panic_any(5u8)).contains("a panic without a text"));
+    }
+
+    #[test]
+    fn the_error_names_the_function_that_entered() {
+        let line = line!() + 1;
+        let error = enter(|| -> Result<(), Error> { panic!("x") }).unwrap_err();
+        assert!(error.message.contains(&format!("{}:{line}", file!())), "{error}");
+    }
+
+    #[test]
+    fn the_operation_after_a_panic_works_and_takes_the_same_locks() {
+        let counter = Mutex::new(0);
+        message(|| {
+            let mut counter = lock(&counter);
+            *counter += 1;
+            panic!("while locked");
+        });
+        let counted = enter(|| {
+            let mut counter = lock(&counter);
+            *counter += 1;
+            Ok(*counter)
+        });
+        assert_eq!(counted.unwrap(), 2);
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_does_not_unwind_out() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic_any(Bomb);
+            }
+        }
+        assert!(message(|| panic_any(Bomb)).contains("without a text"));
+    }
+}

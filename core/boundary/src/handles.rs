@@ -87,12 +87,7 @@ impl<T: Send + Sync> HandleTable<T> {
     /// At compile time, for a `static`: if `kind` is 0, which would make a handle of 0.
     pub const fn new(kind: u8, name: &'static str) -> HandleTable<T> {
         assert!(kind != 0, "a handle table needs a kind from 1 to 255");
-        HandleTable {
-            kind,
-            name,
-            last_generation: LAST_GENERATION,
-            table: PerProcess::new(),
-        }
+        HandleTable { kind, name, last_generation: LAST_GENERATION, table: PerProcess::new() }
     }
 
     /// Gives an object a handle of its own. 0, which no operation accepts, if all 2^32 places are
@@ -111,10 +106,7 @@ impl<T: Send + Sync> HandleTable<T> {
                     if position == POSITIONS {
                         continue;
                     }
-                    slots.slots.push(Slot {
-                        generation: 1,
-                        object: None,
-                    });
+                    slots.slots.push(Slot { generation: 1, object: None });
                     shard.end.store(position + 1, Ordering::Relaxed);
                     slot
                 }
@@ -140,10 +132,9 @@ impl<T: Send + Sync> HandleTable<T> {
         let place = self.find(handle)?;
         let slots = read(&place.shard.slots);
         match slots.slots.get(place.slot as usize) {
-            Some(Slot {
-                generation,
-                object: Some(object),
-            }) if *generation == place.generation => Ok(object.clone()),
+            Some(Slot { generation, object: Some(object) }) if *generation == place.generation => {
+                Ok(object.clone())
+            }
             _ => Err(self.stale(handle)),
         }
     }
@@ -182,10 +173,7 @@ impl<T: Send + Sync> HandleTable<T> {
             shards: array::from_fn(|at| {
                 let base = parent.map_or(0, |table| table.shards[at].end.load(Ordering::Relaxed));
                 Shard {
-                    slots: RwLock::new(Slots {
-                        slots: Vec::new(),
-                        free: Vec::new(),
-                    }),
+                    slots: RwLock::new(Slots { slots: Vec::new(), free: Vec::new() }),
                     base,
                     end: AtomicU32::new(base),
                 }
@@ -205,12 +193,7 @@ impl<T: Send + Sync> HandleTable<T> {
         match (index / SHARDS as u32).checked_sub(shard.base) {
             Some(slot) => {
                 let generation = (handle >> 32) as u32 & LAST_GENERATION;
-                Ok(Place {
-                    table,
-                    shard,
-                    slot,
-                    generation,
-                })
+                Ok(Place { table, shard, slot, generation })
             }
             None => Err(Error::new(
                 ErrorCode::Forked,
@@ -226,15 +209,8 @@ impl<T: Send + Sync> HandleTable<T> {
 
     #[cold]
     fn foreign(&self, handle: u64) -> Error {
-        let why = if handle == 0 {
-            "is zero"
-        } else {
-            "is of another kind, or no handle at all"
-        };
-        invalid(format!(
-            "handle {handle:#x} {why}; a {} handle is needed",
-            self.name
-        ))
+        let why = if handle == 0 { "is zero" } else { "is of another kind, or no handle at all" };
+        invalid(format!("handle {handle:#x} {why}; a {} handle is needed", self.name))
     }
 
     #[cold]
@@ -278,10 +254,7 @@ mod tests {
 
     /// A table whose slots wear out after `last_generation` uses.
     fn table(last_generation: u32) -> HandleTable<u32> {
-        HandleTable {
-            last_generation,
-            ..HandleTable::new(KIND, "number")
-        }
+        HandleTable { last_generation, ..HandleTable::new(KIND, "number") }
     }
 
     fn code<T>(result: Result<T, Error>) -> Option<ErrorCode> {
@@ -304,10 +277,7 @@ mod tests {
     fn zero_is_refused_and_named() {
         let error = table(LAST_GENERATION).get(0).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidHandle);
-        assert_eq!(
-            error.message,
-            "handle 0x0 is zero; a number handle is needed"
-        );
+        assert_eq!(error.message, "handle 0x0 is zero; a number handle is needed");
     }
 
     #[test]
@@ -391,10 +361,7 @@ mod tests {
     /// Miri has no file system.
     #[cfg(miri)]
     fn config() -> ProptestConfig {
-        ProptestConfig {
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        }
+        ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
     }
 
     proptest! {
@@ -470,13 +437,9 @@ mod tests {
         for value in 0..if cfg!(miri) { 10 } else { 500 } {
             let handle = table.insert(Arc::new(value));
             let winners: usize = thread::scope(|scope| {
-                let threads: Vec<_> = (0..4)
-                    .map(|_| scope.spawn(|| table.remove(handle).is_ok()))
-                    .collect();
-                threads
-                    .into_iter()
-                    .map(|thread| usize::from(thread.join().unwrap()))
-                    .sum()
+                let threads: Vec<_> =
+                    (0..4).map(|_| scope.spawn(|| table.remove(handle).is_ok())).collect();
+                threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
             });
             assert_eq!(winners, 1);
         }

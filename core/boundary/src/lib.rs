@@ -26,8 +26,10 @@ compile_error!("the language border needs a Unix: it wakes hosts through file de
 mod call;
 mod channel;
 pub mod errors;
+mod event;
 mod guard;
 pub mod handles;
+mod live;
 mod park;
 mod process;
 mod queue;
@@ -37,12 +39,13 @@ mod signals;
 pub use call::Call;
 pub use channel::Channel;
 pub use guard::enter;
+pub use live::{Live, live};
 pub use millstream_rpc::{
     Batch, CHANNEL_OPTION_NAMES, CallKind, CallOptions, ChannelOptions, Code, Compression,
     ConnectivityState, Error, ErrorCode, Interest, Iter, Metadata, PREFIX, Received, Status,
     TlsOptions,
 };
-pub use process::{Live, live};
+
 pub use queue::Queue;
 
 /// The version of Millstream, such as `1.2.3`.

@@ -82,8 +82,7 @@ impl Deadline {
 
     /// What is left of it as a timeout.
     pub fn left(&self) -> Option<Duration> {
-        self.0
-            .map(|at| at.saturating_duration_since(Instant::now()))
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Waits for the condition once, possibly in vain. False: the deadline had passed, and the lock
@@ -94,17 +93,85 @@ impl Deadline {
         guard: MutexGuard<'a, T>,
     ) -> (MutexGuard<'a, T>, bool) {
         match self.left() {
-            None => (
-                condition
-                    .wait(guard)
-                    .unwrap_or_else(PoisonError::into_inner),
-                true,
-            ),
+            None => (condition.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
             Some(Duration::ZERO) => (guard, false),
             Some(left) => {
                 let waited = condition.wait_timeout(guard, left);
                 (waited.unwrap_or_else(PoisonError::into_inner).0, true)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_wake_up_before_the_wait_is_kept_and_several_are_one() {
+        let parker = Parker::default();
+        parker.unpark();
+        parker.unpark();
+        assert!(parker.park(Deadline::after(Some(Duration::ZERO))));
+        assert!(!parker.park(Deadline::after(Some(Duration::ZERO))));
+    }
+
+    #[test]
+    fn a_wait_without_a_wake_up_lasts_as_long_as_it_was_told() {
+        let start = Instant::now();
+        assert!(!Parker::default().park(Deadline::after(Some(SHORT))));
+        assert!(start.elapsed() >= SHORT);
+    }
+
+    #[test]
+    fn a_timeout_past_the_end_of_the_clock_waits_for_ever() {
+        assert_eq!(Deadline::after(Some(Duration::MAX)).left(), None);
+    }
+
+    #[test]
+    fn every_thread_has_a_parker_of_its_own_and_keeps_it() {
+        let here = current();
+        assert!(Arc::ptr_eq(&here, &current()));
+        assert!(!thread::spawn(move || Arc::ptr_eq(&here, &current())).join().unwrap());
+    }
+
+    #[test]
+    fn the_token_of_the_standard_library_stays_with_the_host() {
+        thread::current().unpark();
+        let parker = current();
+        assert!(!parker.park(Deadline::after(Some(Duration::ZERO))));
+        let start = Instant::now();
+        thread::park_timeout(LONG);
+        assert!(start.elapsed() < LONG / 2, "the host's own wake-up was lost");
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_two_threads_that_take_turns() {
+        let rounds = if cfg!(miri) { 20 } else { 20_000 };
+        let parkers = [Parker::default(), Parker::default()];
+        let turn = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for me in 0..2 {
+                let (parkers, turn) = (&parkers, &turn);
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        while turn.load(Ordering::SeqCst) != 2 * round + me {
+                            assert!(parkers[me].park(Deadline::after(Some(LONG))), "lost");
+                        }
+                        turn.fetch_add(1, Ordering::SeqCst);
+                        parkers[1 - me].unpark();
+                    }
+                });
+            }
+        });
+        assert_eq!(turn.into_inner(), 2 * rounds);
     }
 }

@@ -15,7 +15,7 @@ use std::{
     process, ptr,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicPtr, AtomicU64, Ordering},
     },
 };
 
@@ -83,10 +83,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub fn now() -> Stamp {
-        Stamp {
-            generation: generation(),
-            pid: process::id(),
-        }
+        Stamp { generation: generation(), pid: process::id() }
     }
 
     #[inline]
@@ -120,22 +117,14 @@ pub(crate) struct Bound<T> {
 impl<T> Bound<T> {
     /// `what` is for the error, such as "this channel".
     pub fn new(what: &'static str, value: T) -> Bound<T> {
-        Bound {
-            stamp: Stamp::now(),
-            what,
-            value: ManuallyDrop::new(value),
-        }
+        Bound { stamp: Stamp::now(), what, value: ManuallyDrop::new(value) }
     }
 
     /// # Errors
     /// `FORKED`.
     #[inline]
     pub fn get(&self) -> Result<&T, Error> {
-        if self.stamp.is_current() {
-            Ok(&self.value)
-        } else {
-            Err(self.stamp.forked(self.what))
-        }
+        if self.stamp.is_current() { Ok(&self.value) } else { Err(self.stamp.forked(self.what)) }
     }
 
     #[inline]
@@ -166,9 +155,7 @@ struct Cell<T> {
 
 impl<T: Send + Sync> PerProcess<T> {
     pub const fn new() -> PerProcess<T> {
-        PerProcess {
-            cell: AtomicPtr::new(ptr::null_mut()),
-        }
+        PerProcess { cell: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// The value of this process. `make` is given the value of the parent process, if there was
@@ -198,9 +185,7 @@ impl<T: Send + Sync> PerProcess<T> {
             }
             let value = make(old_cell.map(|cell| &cell.value));
             let new = Box::into_raw(Box::new(Cell { generation, value }));
-            let swapped = self
-                .cell
-                .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+            let swapped = self.cell.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
             if swapped.is_ok() {
                 // SAFETY: just made, and from now on as in `get`.
                 return unsafe { &(*new).value };
@@ -224,53 +209,86 @@ impl<T> Drop for PerProcess<T> {
     }
 }
 
-/// How many objects are alive in this process; all zero when nothing has leaked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Live {
-    /// Channels.
-    pub channels: usize,
-    /// Calls.
-    pub calls: usize,
-    /// Completion queues.
-    pub queues: usize,
-}
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, atomic::AtomicUsize},
+        thread,
+    };
 
-/// Counts the objects that are alive in this process: those that the last clone still holds, open
-/// or closed. A forked child starts at zero.
-pub fn live() -> Live {
-    let count = |kind: Kind| counters()[kind as usize].load(Ordering::Relaxed);
-    Live {
-        channels: count(Kind::Channel),
-        calls: count(Kind::Call),
-        queues: count(Kind::Queue),
+    use super::*;
+
+    #[test]
+    fn the_generation_stays_the_same_within_a_process_on_every_thread() {
+        let here = generation();
+        assert_ne!(here, UNKNOWN);
+        assert_eq!(thread::spawn(generation).join().unwrap(), here);
+        assert!(Stamp::now().is_current());
     }
-}
 
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    Channel,
-    Call,
-    Queue,
-}
-
-fn counters() -> &'static [AtomicUsize; 3] {
-    static COUNTERS: PerProcess<[AtomicUsize; 3]> = PerProcess::new();
-    COUNTERS.get(|_| Default::default())
-}
-
-/// Counts one object as alive for as long as it exists. Belongs inside a [`Bound`], whose drop is
-/// skipped in a forked child.
-pub(crate) struct Counted(Kind);
-
-impl Counted {
-    pub fn new(kind: Kind) -> Counted {
-        counters()[kind as usize].fetch_add(1, Ordering::Relaxed);
-        Counted(kind)
+    #[test]
+    fn a_stamp_of_another_process_gives_an_error_that_names_both_and_the_remedy() {
+        let parent = Stamp { generation: generation() + 1, pid: 123 };
+        assert!(!parent.is_current());
+        let error = parent.forked("this channel");
+        assert_eq!(error.code, ErrorCode::Forked);
+        assert_eq!(
+            error.message,
+            format!(
+                "this channel was made in process 123 and cannot be used after fork in process {}; \
+                 open a new channel",
+                process::id()
+            )
+        );
     }
-}
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        counters()[self.0 as usize].fetch_sub(1, Ordering::Relaxed);
+    #[test]
+    fn what_another_process_made_is_neither_given_out_nor_dropped() {
+        let value = Arc::new(());
+        let mut bound = Bound::new("this value", value.clone());
+        assert!(bound.get().is_ok());
+        let here = bound.stamp;
+        bound.stamp.generation += 1;
+        assert_eq!(bound.get().err().map(|error| error.code), Some(ErrorCode::Forked));
+        assert!(bound.ok().is_none());
+        drop(bound);
+        assert_eq!(Arc::strong_count(&value), 2, "leaked");
+
+        // Back to the process that made it, so that the test itself leaks nothing.
+        // SAFETY: the drop above skipped this reference, which nobody else will drop.
+        unsafe { Arc::decrement_strong_count(Arc::as_ptr(&value)) };
+        let bound =
+            Bound { stamp: here, what: "this value", value: ManuallyDrop::new(value.clone()) };
+        drop(bound);
+        assert_eq!(Arc::strong_count(&value), 1, "dropped");
+    }
+
+    #[test]
+    fn threads_that_come_first_together_see_one_value() {
+        for _ in 0..if cfg!(miri) { 3 } else { 200 } {
+            let value: PerProcess<AtomicUsize> = PerProcess::new();
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        value.get(|_| AtomicUsize::new(0)).fetch_add(1, Ordering::Relaxed)
+                    });
+                }
+            });
+            assert_eq!(value.get(|_| unreachable!()).load(Ordering::Relaxed), 4);
+        }
+    }
+
+    #[test]
+    fn another_process_gets_a_value_of_its_own_made_from_the_parents() {
+        let mut value: PerProcess<u32> = PerProcess::new();
+        assert_eq!(*value.get(|parent| parent.map_or(1, |parent| parent + 1)), 1);
+        // SAFETY: from `renew`, and this thread alone has it.
+        let mut parent = unsafe { Box::from_raw(*value.cell.get_mut()) };
+        parent.generation += 1;
+        *value.cell.get_mut() = Box::into_raw(parent);
+        let parent = *value.cell.get_mut();
+        assert_eq!(*value.get(|parent| parent.map_or(1, |parent| parent + 1)), 2);
+        // SAFETY: replaced above and not freed by anybody.
+        drop(unsafe { Box::from_raw(parent) });
     }
 }

@@ -6,18 +6,18 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::{self, Read, Write},
     mem,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::RawFd,
     sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
 
 use crate::{
     Error, ErrorCode,
+    event::Event,
+    live::{Counted, Kind},
     park::Deadline,
-    process::{Bound, Counted, Kind, lock},
+    process::{Bound, lock},
 };
 
 /// A queue of tags, which a host chose when it asked to be told
@@ -107,11 +107,7 @@ impl Queue {
             }),
             filled: Condvar::new(),
         });
-        let owner = Owner {
-            inner,
-            fd,
-            _counted: Counted::new(Kind::Queue),
-        };
+        let owner = Owner { inner, fd, _counted: Counted::new(Kind::Queue) };
         Ok(Queue(Arc::new(Bound::new("this queue", owner))))
     }
 
@@ -184,9 +180,7 @@ impl Queue {
 
     /// How often the consumer was woken: once whenever the queue became non-empty.
     pub fn wakes(&self) -> u64 {
-        self.0
-            .ok()
-            .map_or(0, |owner| lock(&owner.inner.state).wakes)
+        self.0.ok().map_or(0, |owner| lock(&owner.inner.state).wakes)
     }
 
     /// Whether the queue can be used: it is neither closed nor of another process.
@@ -194,11 +188,7 @@ impl Queue {
     /// # Errors
     /// `CLOSED`, `FORKED`.
     pub fn check(&self) -> Result<(), Error> {
-        if lock(&self.0.get()?.inner.state).closed {
-            Err(closed())
-        } else {
-            Ok(())
-        }
+        if lock(&self.0.get()?.inner.state).closed { Err(closed()) } else { Ok(()) }
     }
 
     /// A place in this queue.
@@ -326,72 +316,256 @@ impl Drop for Place {
     }
 }
 
-/// A file descriptor that is readable while signalled: an eventfd, or a pipe where there is none.
-struct Event {
-    read: File,
-    /// The other end of a pipe; an eventfd is both.
-    write: Option<File>,
-    signalled: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, thread, time::Instant};
 
-/// What an eventfd reads and writes; a pipe takes any bytes.
-const ONE: [u8; 8] = 1u64.to_ne_bytes();
+    use super::*;
 
-impl Event {
-    fn fd(&self) -> RawFd {
-        self.read.as_raw_fd()
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Whether the host's `poll` would report the descriptor.
+    fn readable(fd: RawFd) -> bool {
+        let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one structure, which lives through the call.
+        let count = unsafe { libc::poll(&raw mut polled, 1, 0) };
+        assert!(count >= 0 && polled.revents & libc::POLLNVAL == 0, "a descriptor that is open");
+        count == 1
     }
 
-    fn signal(&mut self) {
-        if !self.signalled {
-            // There is room for one, so this fails only when the host has closed our descriptor.
-            // Waits by condition variable work even then.
-            self.signalled = self
-                .write
-                .as_ref()
-                .unwrap_or(&self.read)
-                .write_all(&ONE)
-                .is_ok();
-        }
+    fn fire(queue: &Queue, tag: u64) -> Watch {
+        let watch = queue.watch().unwrap();
+        watch.arm(tag).unwrap();
+        watch.fire();
+        watch
     }
 
-    fn clear(&mut self) {
-        if self.signalled {
-            self.signalled = false;
-            // Nothing to read: the host has read it although it should not. The descriptor does
-            // not block.
-            let _ = self.read.read(&mut [0; ONE.len()]);
-        }
+    fn drain(queue: &Queue, max: usize) -> Vec<u64> {
+        let mut tags = Vec::new();
+        let taken = queue.drain(&mut tags, max);
+        assert_eq!(taken, tags.len());
+        tags
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn new() -> io::Result<Event> {
-        // SAFETY: no memory is passed.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and nobody else has it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Event {
-            read: File::from(fd),
-            write: None,
-            signalled: false,
-        })
+    #[test]
+    fn tags_come_out_in_the_order_in_which_they_came_at_most_as_many_as_wanted() {
+        let queue = Queue::new().unwrap();
+        let _watches: Vec<_> = (1..=5).map(|tag| fire(&queue, tag)).collect();
+        assert_eq!(drain(&queue, 2), [1, 2]);
+        assert_eq!(drain(&queue, 0), []);
+        assert_eq!(drain(&queue, 64), [3, 4, 5]);
+        assert_eq!(drain(&queue, 64), []);
     }
 
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn new() -> io::Result<Event> {
-        let (read, write) = io::pipe()?;
-        // SAFETY: the descriptor is open and no memory is passed.
-        if unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } < 0 {
-            return Err(io::Error::last_os_error());
+    #[test]
+    fn drained_tags_stand_behind_those_that_the_host_has_already() {
+        let queue = Queue::new().unwrap();
+        let _watch = fire(&queue, 2);
+        let mut tags = vec![1];
+        assert_eq!(queue.drain(&mut tags, 64), 1);
+        assert_eq!(tags, [1, 2]);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "poll")]
+    fn the_descriptor_is_readable_exactly_while_the_queue_holds_tags() {
+        let queue = Queue::new().unwrap();
+        let fd = queue.fd();
+        assert!(!readable(fd));
+        let first = fire(&queue, 1);
+        assert!(readable(fd));
+        let _second = fire(&queue, 2);
+        drain(&queue, 1);
+        assert!(readable(fd), "one is left");
+        drain(&queue, 1);
+        assert!(!readable(fd));
+        first.arm(3).unwrap();
+        assert!(!readable(fd), "armed is not ready");
+        first.fire();
+        assert!(readable(fd));
+        drop(first);
+        assert!(!readable(fd), "a watch takes its tag along");
+        let _third = fire(&queue, 4);
+        queue.close();
+        assert!(!readable(fd));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "poll")]
+    fn a_descriptor_that_is_asked_for_late_tells_of_the_tags_that_wait_already() {
+        let queue = Queue::new().unwrap();
+        let _watch = fire(&queue, 1);
+        let fd = queue.fd();
+        assert!(readable(fd));
+        assert_eq!(queue.fd(), fd);
+        drain(&queue, 1);
+        assert!(!readable(fd));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "poll")]
+    fn a_host_that_reads_the_descriptor_by_mistake_is_woken_again_at_the_next_edge() {
+        let queue = Queue::new().unwrap();
+        let fd = queue.fd();
+        let watch = fire(&queue, 1);
+        let mut eight = [0u8; 8];
+        // SAFETY: eight bytes that live through the call.
+        let read = unsafe { libc::read(fd, eight.as_mut_ptr().cast(), eight.len()) };
+        assert_eq!(read, 8);
+        assert_eq!(drain(&queue, 64), [1]);
+        watch.arm(2).unwrap();
+        watch.fire();
+        assert!(readable(fd));
+    }
+
+    #[test]
+    fn there_is_one_wake_for_each_edge_from_empty_to_non_empty() {
+        let queue = Queue::new().unwrap();
+        let watches: Vec<_> = (0..100).map(|tag| fire(&queue, tag)).collect();
+        assert_eq!(queue.wakes(), 1);
+        drain(&queue, 99);
+        watches[0].arm(1).unwrap();
+        watches[0].fire();
+        assert_eq!(queue.wakes(), 1, "it was not empty in between");
+        drain(&queue, 64);
+        watches[0].arm(1).unwrap();
+        watches[0].fire();
+        assert_eq!(queue.wakes(), 2);
+    }
+
+    #[test]
+    fn a_watch_fires_once_for_each_time_it_is_armed() {
+        let queue = Queue::new().unwrap();
+        let watch = fire(&queue, 1);
+        watch.fire();
+        assert_eq!(drain(&queue, 64), [1]);
+        watch.fire();
+        assert_eq!(drain(&queue, 64), []);
+    }
+
+    #[test]
+    fn a_watch_has_at_most_one_tag_in_the_queue_the_last_one() {
+        let queue = Queue::new().unwrap();
+        let watch = fire(&queue, 1);
+        for tag in [1, 1, 2] {
+            watch.arm(tag).unwrap();
+            watch.fire();
         }
-        let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
-        Ok(Event {
-            read: read.into(),
-            write: Some(write.into()),
-            signalled: false,
-        })
+        assert_eq!(drain(&queue, 64), [2]);
+        assert_eq!(queue.wakes(), 1);
+    }
+
+    #[test]
+    fn a_tag_that_is_ready_is_not_changed_by_arming_the_watch_again() {
+        let queue = Queue::new().unwrap();
+        let watch = fire(&queue, 1);
+        watch.arm(2).unwrap();
+        assert_eq!(drain(&queue, 64), [1]);
+        watch.fire();
+        assert_eq!(drain(&queue, 64), [2]);
+    }
+
+    #[test]
+    fn places_of_dropped_watches_are_used_again() {
+        let queue = Queue::new().unwrap();
+        for tag in 0..1000 {
+            drop(fire(&queue, tag));
+        }
+        assert_eq!(drain(&queue, 64), []);
+        assert_eq!(lock(&queue.0.ok().unwrap().inner.state).slots.len(), 1);
+    }
+
+    #[test]
+    fn a_wait_ends_when_a_tag_comes_and_at_once_when_one_is_there() {
+        let queue = Queue::new().unwrap();
+        let watch = queue.watch().unwrap();
+        watch.arm(1).unwrap();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| queue.wait(Some(LONG)));
+            thread::sleep(SHORT);
+            watch.fire();
+            assert!(waiter.join().unwrap().unwrap());
+        });
+        assert!(queue.wait(Some(Duration::ZERO)).unwrap());
+        assert!(queue.wait(None).unwrap());
+    }
+
+    #[test]
+    fn a_wait_in_vain_ends_with_its_timeout() {
+        let queue = Queue::new().unwrap();
+        let start = Instant::now();
+        assert!(!queue.wait(Some(SHORT)).unwrap());
+        assert!(start.elapsed() >= SHORT);
+        assert!(!queue.wait(Some(Duration::ZERO)).unwrap());
+    }
+
+    #[test]
+    fn close_wakes_every_waiter_and_refuses_what_comes_later() {
+        let queue = Queue::new().unwrap();
+        let watch = fire(&queue, 1);
+        drain(&queue, 64);
+        let closed = |result: Result<bool, Error>| result.unwrap_err().code == ErrorCode::Closed;
+        thread::scope(|scope| {
+            let waiters: Vec<_> = (0..3).map(|_| scope.spawn(|| queue.wait(Some(LONG)))).collect();
+            thread::sleep(SHORT);
+            watch.arm(2).unwrap();
+            queue.close();
+            queue.close();
+            for waiter in waiters {
+                assert!(closed(waiter.join().unwrap()));
+            }
+        });
+        watch.fire();
+        assert_eq!(drain(&queue, 64), []);
+        assert!(closed(queue.wait(None)));
+        assert_eq!(watch.arm(3).unwrap_err().code, ErrorCode::Closed);
+        assert_eq!(queue.watch().err().unwrap().code, ErrorCode::Closed);
+        assert_eq!(queue.check().unwrap_err().code, ErrorCode::Closed);
+    }
+
+    #[test]
+    fn the_last_clone_closes_the_queue_and_watches_that_are_left_do_nothing() {
+        let queue = Queue::new().unwrap();
+        let clone = queue.clone();
+        let watch = queue.watch().unwrap();
+        drop(queue);
+        watch.arm(1).unwrap();
+        drop(clone);
+        watch.fire();
+        assert_eq!(watch.arm(1).unwrap_err().code, ErrorCode::Closed);
+    }
+
+    #[test]
+    fn many_producers_lose_no_tag_and_wake_the_consumer_at_most_once_for_each_drain() {
+        const PRODUCERS: u64 = 4;
+        let rounds: u64 = if cfg!(miri) { 10 } else { 5_000 };
+        let queue = Queue::new().unwrap();
+        let mut seen = HashSet::new();
+        let mut drains = 0;
+        thread::scope(|scope| {
+            for producer in 0..PRODUCERS {
+                let queue = &queue;
+                scope.spawn(move || {
+                    // A watch for each tag, as each call has its own.
+                    let watches: Vec<_> =
+                        (0..rounds).map(|round| fire(queue, producer << 32 | round)).collect();
+                    while queue.wait(Some(Duration::ZERO)).unwrap() {
+                        thread::yield_now();
+                    }
+                    drop(watches);
+                });
+            }
+            let mut tags = Vec::new();
+            while seen.len() < (PRODUCERS * rounds) as usize {
+                assert!(queue.wait(Some(LONG)).unwrap(), "a wake-up was lost");
+                queue.drain(&mut tags, 64);
+                drains += 1;
+                for tag in tags.drain(..) {
+                    assert!(seen.insert(tag), "{tag:#x} came twice");
+                }
+            }
+        });
+        assert!(queue.wakes() <= drains, "{} wakes for {drains} drains", queue.wakes());
     }
 }

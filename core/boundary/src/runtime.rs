@@ -38,10 +38,7 @@ pub(crate) fn handle() -> Result<Handle, Error> {
         return Ok(runtime.handle().clone());
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    let threads = threads(
-        env::var_os(THREADS).map(|v| v.to_string_lossy().into_owned()),
-        cores,
-    )?;
+    let threads = threads(env::var_os(THREADS).map(|v| v.to_string_lossy().into_owned()), cores)?;
     Ok(runtime.insert(start(threads)?).handle().clone())
 }
 
@@ -89,5 +86,44 @@ fn start(threads: usize) -> Result<Runtime, Error> {
         Ok(Ok(runtime)) => Ok(runtime),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(payload) => Err(failed(guard::text(&*payload))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_thread_for_each_four_cores_from_one_to_four() {
+        let by_default = |cores| threads(None, cores).unwrap();
+        assert_eq!([1, 2, 7, 8, 12, 16, 128].map(by_default), [1, 1, 1, 2, 3, 4, 4]);
+    }
+
+    #[test]
+    fn the_environment_variable_wins() {
+        assert_eq!(threads(Some("3".into()), 128).unwrap(), 3);
+        assert_eq!(threads(Some(" 64 ".into()), 1).unwrap(), 64);
+    }
+
+    #[test]
+    fn an_environment_variable_that_is_no_number_of_threads_is_an_error_with_its_name() {
+        for wrong in ["", "0", "65", "-1", "two", "1.5", "99999999999999999999"] {
+            let error = threads(Some(wrong.into()), 4).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidArgument);
+            assert!(error.message.contains(THREADS), "{error}");
+            assert!(error.message.contains(&format!("{wrong:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "epoll and threads of tokio")]
+    fn the_runtime_is_one_and_its_threads_bear_the_librarys_name() {
+        let (first, second) = (handle().unwrap(), handle().unwrap());
+        assert_eq!(first.id(), second.id());
+        let (send, receive) = std::sync::mpsc::channel();
+        first.spawn(async move { send.send(thread::current().name().map(str::to_owned)) });
+        let name = receive.recv_timeout(std::time::Duration::from_secs(60)).unwrap().unwrap();
+        let number = name.strip_prefix("millstream-io-").expect("the prefix");
+        assert!(number.parse::<usize>().is_ok(), "{name}");
     }
 }

@@ -1,29 +1,15 @@
 //! One connection attempt: DNS, TCP or a unix socket, TLS, HTTP/2.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 use tokio_rustls::TlsConnector;
 
 use crate::{
     ChannelOptions,
+    monitor::{Monitored, Traffic, Transport},
     target::{Endpoint, Target},
     tls::Tls,
 };
@@ -40,9 +26,6 @@ const LEAST_HEADER_LIST: usize = 2 << 20;
 
 pub(crate) type Sender = SendRequest<Bytes>;
 pub(crate) type Http2 = client::Connection<Monitored, Bytes>;
-
-trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Connects and waits for the server's SETTINGS: a peer that accepts and says nothing is not a
 /// connection. The error is a text for the status of calls.
@@ -80,7 +63,7 @@ pub(crate) async fn connect(
         Endpoint::Unix(_) => return Err(failed("", &"this system has no unix sockets")),
     };
     let traffic = Arc::new(Traffic::new());
-    let io = Monitored { transport, traffic: traffic.clone() };
+    let io = Monitored::new(transport, traffic.clone());
     let header_list = options.max_metadata.max(LEAST_HEADER_LIST).min(u32::MAX as usize);
     let (sender, mut http2) = client::Builder::new()
         .enable_push(false)
@@ -155,115 +138,6 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
             (None, None) => return result,
             (a, b) => result.extend(a.into_iter().chain(b)),
         }
-    }
-}
-
-/// What was read from a connection so far.
-pub(crate) struct Traffic {
-    start: Instant,
-    /// Milliseconds from `start` to the last read that gave bytes.
-    last_read: AtomicU64,
-    bytes_read: AtomicU64,
-    /// The first frame header, or whatever came in its place.
-    first: Mutex<Vec<u8>>,
-}
-
-const FRAME_HEADER: usize = 9;
-
-impl Traffic {
-    fn new() -> Traffic {
-        Traffic {
-            start: Instant::now(),
-            last_read: AtomicU64::new(0),
-            bytes_read: AtomicU64::new(0),
-            first: Mutex::default(),
-        }
-    }
-
-    fn read(&self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.last_read.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
-        let before = self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed) as usize;
-        if before < FRAME_HEADER {
-            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.extend_from_slice(&bytes[..bytes.len().min(FRAME_HEADER - before)]);
-        }
-    }
-
-    /// When bytes came last, or when the connection was made.
-    pub(crate) fn last_read(&self) -> Instant {
-        self.start + Duration::from_millis(self.last_read.load(Ordering::Relaxed))
-    }
-
-    fn read_nothing(&self) -> bool {
-        self.bytes_read.load(Ordering::Relaxed) == 0
-    }
-
-    /// Whether the first frame has come whole. That it is SETTINGS is checked by h2.
-    fn has_settings(&self) -> bool {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        match first.first_chunk::<FRAME_HEADER>() {
-            Some(&[a, b, c, ..]) => {
-                let length = u64::from(u32::from_be_bytes([0, a, b, c]));
-                self.bytes_read.load(Ordering::Relaxed) >= FRAME_HEADER as u64 + length
-            }
-            None => false,
-        }
-    }
-
-    fn is_http1(&self) -> bool {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).starts_with(b"HTTP/1.")
-    }
-}
-
-/// A transport that records what is read.
-pub(crate) struct Monitored {
-    transport: Box<dyn Transport>,
-    traffic: Arc<Traffic>,
-}
-
-impl AsyncRead for Monitored {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut *self.transport).poll_read(cx, buf);
-        self.traffic.read(&buf.filled()[before..]);
-        result
-    }
-}
-
-impl AsyncWrite for Monitored {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.transport).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.transport).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.transport).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.transport).poll_shutdown(cx)
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::{
 
 use crate::{
     ChannelOptions,
-    connect::{Http2, Sender, Traffic},
+    connect::{Http2, Sender},
+    monitor::Traffic,
     pool::Pool,
 };
 

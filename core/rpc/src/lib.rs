@@ -13,6 +13,7 @@ mod driver;
 mod error;
 mod head;
 mod metadata;
+mod monitor;
 mod options;
 mod pool;
 mod resets;

@@ -1,0 +1,277 @@
+//! The demo: one scenario, four languages, one server, and the question whether all saw the same.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::Stdio,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use indicatif::ProgressBar;
+
+use crate::{
+    process::{Cmd, Failure, Group, interrupted},
+    server::Server,
+    steps, tools,
+    ui::Ui,
+    workspace::Workspace,
+};
+
+mod report;
+
+use report::{Data, Progress, Received, SERVICES};
+
+/// The languages of the scenario, in the order in which they run.
+pub const LANGUAGES: [&str; 4] = ["rust", "python", "java", "c"];
+
+/// How long one language may take.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How much of a program's error output a failure shows.
+const LAST_WORDS: usize = 30;
+
+/// The steps that build what the demo runs.
+pub fn needs(languages: &[&str], excerpt: bool) -> Vec<&'static str> {
+    let mut needs = vec![if excerpt { "data-excerpt" } else { "data" }];
+    needs.extend(languages.iter().filter_map(|language| match *language {
+        "rust" => Some("example-rust"),
+        "python" => Some("example-python"),
+        "java" => Some("example-java"),
+        "c" => Some("example-c"),
+        _ => None,
+    }));
+    needs
+}
+
+/// Starts the server, runs the scenario in each language and compares. Everything is built.
+pub fn run(ws: &Workspace, ui: Ui, languages: &[&str], excerpt: bool) -> Result<bool, Failure> {
+    let log = ws.log("demo");
+    std::fs::write(&log, "")?;
+    ui.heading("The scenario");
+    let data_dir = if excerpt { ws.data_excerpt() } else { ws.data() };
+    let server = Server::start(server(ws, &data_dir), &log)?;
+    let target = server.text("http")?.to_owned();
+    let data = match server.text("data")? {
+        "full" => Data::Full,
+        _ => Data::Excerpt,
+    };
+    let mut received = Vec::new();
+    let mut problems = Vec::new();
+    let parts = u64::try_from(languages.len() * SERVICES.len()).unwrap_or(0);
+    let bar = ui.bar(parts * PART);
+    for (index, language) in languages.iter().enumerate() {
+        let done = u64::try_from(index * SERVICES.len()).unwrap_or(0);
+        let mut meter = Meter::new(ui, &bar, language, done);
+        match scenario(program(ws, language, &target, &data_dir), |line| meter.line(line)) {
+            Ok(rows) => received.extend(rows),
+            Err(failure) if interrupted() => return Err(failure),
+            Err(failure) => {
+                bar.suspend(|| ui.say(steps::explain(&failure, &ws.show(&log))));
+                problems.push(format!("{language}: {failure}"));
+            }
+        }
+    }
+    bar.finish_and_clear();
+    drop(server);
+    problems.extend(report::judge(&received, languages, data).problems);
+    print!("\n{}", report::table(&received, languages));
+    println!("\n{}", verdict(languages.len(), data, &problems));
+    Ok(problems.is_empty())
+}
+
+fn verdict(languages: usize, data: Data, problems: &[String]) -> String {
+    if !problems.is_empty() {
+        let lines: Vec<String> = problems.iter().map(|line| format!("NOT OK: {line}")).collect();
+        return lines.join("\n");
+    }
+    let what = match data {
+        Data::Full => format!(
+            "{} observations and {} flights",
+            report::grouped(report::OBSERVATIONS),
+            report::grouped(report::FLIGHTS)
+        ),
+        Data::Excerpt => {
+            "the committed EXCERPT of the data: the full data was not fetched".to_owned()
+        }
+    };
+    format!("OK: {languages} languages received the same from all six services ({what})")
+}
+
+fn server(ws: &Workspace, data: &Path) -> Cmd {
+    Cmd::new(ws.target("release/reference-server"))
+        .args(["serve", "--exit-with-stdin", "--data"])
+        .arg(data)
+}
+
+/// The scenario program of a language.
+fn program(ws: &Workspace, language: &str, target: &str, data: &Path) -> Cmd {
+    let cmd = match language {
+        "python" => {
+            Cmd::new(tools::venv_bin(ws, "python")).arg(ws.path("examples/python/scenario.py"))
+        }
+        "java" => Cmd::new("java").arg("-cp").arg(ws.target("dist/release")).arg("Scenario"),
+        "c" => Cmd::new(ws.target("release/example-c")),
+        _ => Cmd::new(ws.target("release/example-rust")),
+    };
+    cmd.arg(target).arg(data).limit(LIMIT)
+}
+
+/// Runs a scenario program: its rows, or why there are none.
+fn scenario(cmd: Cmd, mut line: impl FnMut(&str)) -> Result<Vec<Received>, Failure> {
+    let fail = |what: String, tail: &[String]| Failure {
+        what,
+        command: Some(cmd.line()),
+        tail: tail.join("\n"),
+        remedy: None,
+    };
+    let child = cmd
+        .command()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| fail(format!("cannot be started: {error}"), &[]))?;
+    let mut group = Group::new(child);
+    let (stdout, stderr) = (group.child().stdout.take(), group.child().stderr.take());
+    let output = thread::spawn(move || {
+        let mut text = String::new();
+        stdout.map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut text)).map(|_| text)
+    });
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        let Some(stderr) = stderr else { return };
+        for line in BufReader::new(stderr).lines() {
+            let Ok(line) = line else { return };
+            let _ = send.send(line);
+        }
+    });
+    let mut words: Vec<String> = Vec::new();
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match receive.recv_timeout(Duration::from_millis(100)) {
+            Ok(said) => {
+                line(&said);
+                if Progress::parse(&said).is_none() {
+                    words.push(said);
+                    let surplus = words.len().saturating_sub(LAST_WORDS);
+                    words.drain(..surplus);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if interrupted() => {
+                return Err(fail("interrupted".to_owned(), &words));
+            }
+            Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
+                let minutes = LIMIT.as_secs() / 60;
+                return Err(fail(
+                    format!("still running after {minutes} min; it was ended"),
+                    &words,
+                ));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    let status = group
+        .wait(Duration::from_secs(30), || {})
+        .map_err(|stop| fail(format!("did not end after its last word: {stop:?}"), &words))?;
+    if !status.success() {
+        return Err(fail(status.to_string(), &words));
+    }
+    let output = output
+        .join()
+        .map_err(|_| fail("its output was not read".to_owned(), &words))?
+        .map_err(|error| fail(format!("its output cannot be read: {error}"), &words))?;
+    report::parse(&output).map_err(|error| fail(format!("its output is not rows: {error}"), &words))
+}
+
+/// The share of one service in the bar.
+const PART: u64 = 1000;
+
+/// Turns progress lines into a bar, or into a plain line per service.
+struct Meter<'a> {
+    ui: Ui,
+    bar: &'a ProgressBar,
+    language: &'a str,
+    before: u64,
+    service: String,
+}
+
+impl<'a> Meter<'a> {
+    fn new(ui: Ui, bar: &'a ProgressBar, language: &'a str, before: u64) -> Meter<'a> {
+        if ui.is_plain() {
+            ui.say(format!("--> {language}"));
+        }
+        bar.set_position(before * PART);
+        bar.set_message(language.to_owned());
+        Meter { ui, bar, language, before, service: String::new() }
+    }
+
+    fn line(&mut self, line: &str) {
+        let Some(progress) = Progress::parse(line) else { return };
+        let Progress { service, done, total } = progress;
+        let place = SERVICES.iter().position(|name| *name == service).unwrap_or(0);
+        let share = (PART * done.min(total)).checked_div(total).unwrap_or(0);
+        let before = self.before + u64::try_from(place).unwrap_or(0);
+        self.bar.set_position(before * PART + share);
+        let finished = done >= total;
+        let (done, total) = (report::grouped(done), report::grouped(total));
+        self.bar.set_message(format!("{}: {service} {done} of {total}", self.language));
+        if self.ui.is_plain() && finished && self.service != service {
+            self.ui.say(format!("    {service}: {total} messages"));
+            self.service = service;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: &str =
+        r#"{"language":"c","service":"chat","messages":5,"seconds":0.1,"crc32":"00ff00ff"}"#;
+
+    fn sh(script: &str) -> Cmd {
+        Cmd::new("sh").args(["-c", script])
+    }
+
+    #[test]
+    fn a_program_gives_its_rows_and_its_progress() {
+        let mut lines = Vec::new();
+        let script = format!("echo progress chat 5 5 >&2; echo '{ROW}'");
+        let rows = scenario(sh(&script), |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(lines, ["progress chat 5 5"]);
+    }
+
+    #[test]
+    fn a_program_that_fails_shows_its_last_words_but_not_its_progress() {
+        let script = "echo progress chat 1 5 >&2; echo the reason >&2; exit 7";
+        let failure = scenario(sh(script), |_| {}).unwrap_err();
+        assert_eq!(failure.what, "exit status: 7");
+        assert_eq!(failure.tail, "the reason");
+    }
+
+    #[test]
+    fn a_program_that_prints_something_else_is_a_failure() {
+        let failure = scenario(sh("echo hello"), |_| {}).unwrap_err();
+        assert!(failure.what.starts_with("its output is not rows"), "{failure}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_a_failure() {
+        let failure = scenario(Cmd::new("/no/such/program"), |_| {}).unwrap_err();
+        assert!(failure.what.starts_with("cannot be started"), "{failure}");
+    }
+
+    #[test]
+    fn the_verdict_says_which_data_it_is_about() {
+        assert_eq!(
+            verdict(4, Data::Full, &[]),
+            "OK: 4 languages received the same from all six services (26,115 observations and \
+             336,776 flights)"
+        );
+        assert!(verdict(4, Data::Excerpt, &[]).contains("EXCERPT"));
+        let bad = verdict(4, Data::Full, &["a".to_owned(), "b".to_owned()]);
+        assert_eq!(bad, "NOT OK: a\nNOT OK: b");
+    }
+}

@@ -1,0 +1,187 @@
+//! What must be there, and everything that can be said about the sources without running them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::GUIDES;
+use crate::{
+    layers, packages,
+    process::{Cmd, Failure},
+    readme,
+    steps::{Cx, Report, Step},
+    toolchain,
+    tools::{self, CBINDGEN, venv_bin},
+};
+
+/// The steps, in their order.
+pub fn steps() -> Vec<Step> {
+    let step =
+        |id, title, needs, remedy, run| Step { id, title, needs, languages: &[], remedy, run };
+    vec![
+        step("toolchains", "Toolchains", &[], "", toolchains),
+        step("packages", "System packages", &["toolchains"], "", system_packages),
+        step("venv", "Python tools", &["toolchains"], "", |cx| {
+            tools::ensure_venv(cx).map(Report::note)
+        }),
+        step("cbindgen", "Header generator", &["toolchains"], "", |cx| {
+            CBINDGEN.ensure(cx).map(Report::note)
+        }),
+        step("fmt-rust", "Formatting: Rust", &["toolchains"], FMT, |cx| {
+            cx.run(cx.cargo(&["fmt", "--all", "--check", "--", "--color", "never"]))?;
+            Ok(Report::default())
+        }),
+        step("fmt-python", "Formatting: Python", &["venv"], FMT, |cx| {
+            ruff(cx, &["format", "--check", "--diff"])?;
+            Ok(Report::default())
+        }),
+        step("fmt-c", "Formatting: C and C++", &["venv"], FMT, |cx| {
+            clang_format(cx, &["--dry-run", "-Werror"])?;
+            Ok(Report::default())
+        }),
+        step("fmt-java", "Formatting: Java", &["toolchains"], FMT, |cx| {
+            cx.run(maven(cx).args(["spotless:check"]))?;
+            Ok(Report::default())
+        }),
+        step("layers", "Dependency direction", &["toolchains"], LAYERS, dependency_direction),
+        step("readme", "Examples in the guides", &[], "cargo run -p xtask -- readme", guides),
+        step("lint-rust", "Lints: Rust", &["packages"], "", |cx| {
+            let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+            cx.run(cx.cargo(&args))?;
+            Ok(Report::default())
+        }),
+        step("lint-python", "Lints: Python", &["venv"], "", |cx| {
+            ruff(cx, &["check"])?;
+            Ok(Report::default())
+        }),
+        step("types-python", "Types: Python", &["venv"], "", types_python),
+        step("lint-java", "Lints: Java", &["toolchains"], "", |cx| {
+            // The compiler's lints are on, and errors, in the POM.
+            cx.run(maven(cx).args(["test-compile"]))?;
+            Ok(Report::default())
+        }),
+    ]
+}
+
+/// Formats everything in place.
+pub fn format() -> Vec<Step> {
+    let step = |id, title, needs, run| Step { id, title, needs, languages: &[], remedy: "", run };
+    vec![
+        step("write-rust", "Formatting: Rust", &["toolchains"], |cx| {
+            cx.run(cx.cargo(&["fmt", "--all"]))?;
+            Ok(Report::default())
+        }),
+        step("write-python", "Formatting: Python", &["venv"], |cx| {
+            ruff(cx, &["format"])?;
+            ruff(cx, &["check", "--fix-only", "--select", "I"])?;
+            Ok(Report::default())
+        }),
+        step("write-c", "Formatting: C and C++", &["venv"], |cx| {
+            clang_format(cx, &["-i"])?;
+            Ok(Report::default())
+        }),
+        step("write-java", "Formatting: Java", &["toolchains"], |cx| {
+            cx.run(maven(cx).args(["spotless:apply"]))?;
+            Ok(Report::default())
+        }),
+    ]
+}
+
+const FMT: &str = "make fmt";
+const LAYERS: &str = "the allowed dependencies stand in ci/src/layers.rs, their picture in \
+                      ARCHITECTURE.md";
+
+fn toolchains(cx: &mut Cx<'_>) -> Result<Report, Failure> {
+    let lines = toolchain::missing(cx.mode.into(), &toolchain::probe);
+    if lines.is_empty() {
+        Ok(Report::default())
+    } else {
+        Err(Failure::new(lines.join("\n           ")))
+    }
+}
+
+fn system_packages(cx: &mut Cx<'_>) -> Result<Report, Failure> {
+    let purpose = cx.mode.into();
+    packages::ensure(cx, purpose, &toolchain::probe).map(Report::note)
+}
+
+fn dependency_direction(cx: &mut Cx<'_>) -> Result<Report, Failure> {
+    let text = cx.output(cx.cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata = serde_json::from_str(&text)
+        .map_err(|error| Failure::new(format!("cargo metadata: {error}")))?;
+    let mut lines = layers::violations(&metadata);
+    lines.extend(layers::unsafe_code(&metadata));
+    let page = fs::read_to_string(cx.ws.path(layers::DEPENDENCIES))
+        .map_err(|error| Failure::new(format!("{}: {error}", layers::DEPENDENCIES)))?;
+    lines.extend(layers::undocumented(&metadata, &page));
+    if lines.is_empty() {
+        return Ok(Report::default());
+    }
+    Err(Failure {
+        what: format!("{} in the wrong direction or place", lines.len()),
+        tail: lines.join("\n"),
+        ..Failure::default()
+    })
+}
+
+fn guides(cx: &mut Cx<'_>) -> Result<Report, Failure> {
+    let mut lines = Vec::new();
+    for guide in GUIDES {
+        let (different, _) = readme::check(&cx.ws.root, Path::new(guide)).map_err(Failure::new)?;
+        lines.extend(different.into_iter().map(|line| format!("{guide}: {line}")));
+    }
+    if lines.is_empty() { Ok(Report::default()) } else { Err(Failure::new(lines.join("; "))) }
+}
+
+/// Where Python is.
+const PYTHON: &[&str] = &["bindings-python", "examples/python", "contract-tests", "benches", "ci"];
+
+fn ruff(cx: &mut Cx<'_>, args: &[&str]) -> Result<(), Failure> {
+    let there = PYTHON.iter().filter(|dir| cx.ws.path(dir).exists());
+    let cmd = Cmd::new(venv_bin(cx.ws, "ruff"))
+        .cwd(&cx.ws.root)
+        .args(args)
+        .args(["--cache-dir"])
+        .arg(cx.ws.target("ruff"))
+        .args(there);
+    cx.run(cmd)
+}
+
+fn types_python(cx: &mut Cx<'_>) -> Result<Report, Failure> {
+    let cmd = Cmd::new(venv_bin(cx.ws, "mypy"))
+        .cwd(cx.ws.path("bindings-python"))
+        .args(["--cache-dir"])
+        .arg(cx.ws.target("mypy"))
+        .args(["python", "tests"]);
+    cx.run(cmd)?;
+    Ok(Report::default())
+}
+
+fn clang_format(cx: &mut Cx<'_>, args: &[&str]) -> Result<(), Failure> {
+    let text = cx.output(
+        Cmd::new("git")
+            .cwd(&cx.ws.root)
+            .args(["ls-files", "--cached", "--others", "--exclude-standard", "--"])
+            .args(["*.c", "*.h", "*.cpp", "*.hpp"]),
+    )?;
+    // The header is cbindgen's: its form is checked by making it again.
+    let files: Vec<PathBuf> = text
+        .lines()
+        .filter(|file| *file != "include/millstream.h")
+        .map(|file| cx.ws.path(file))
+        .filter(|file| file.exists())
+        .collect();
+    if files.is_empty() {
+        return Err(Failure::new("there is no C source to format"));
+    }
+    cx.run(Cmd::new(venv_bin(cx.ws, "clang-format")).args(args).arg("--style=file").args(files))
+}
+
+/// Maven on the Java binding, without questions and without a progress line per download.
+pub fn maven(cx: &Cx<'_>) -> Cmd {
+    Cmd::new("mvn")
+        .cwd(cx.ws.path("bindings-java"))
+        .args(["--batch-mode", "--no-transfer-progress"])
+        .arg(format!("-Dmillstream.target={}", cx.ws.target(cx.mode.dir()).display()))
+}

@@ -1,0 +1,260 @@
+//! What passes between the transport and h2: when something was read last, what came first, and
+//! frames that h2 must not count.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+/// Length (3), type, flags, stream (4): RFC 9113, 4.1.
+const FRAME_HEADER: usize = 9;
+const DATA: u8 = 0;
+const END_STREAM: u8 = 1;
+
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// What was read from a connection so far.
+pub(crate) struct Traffic {
+    start: Instant,
+    /// Milliseconds from `start` to the last read that gave bytes.
+    last_read: AtomicU64,
+    bytes_read: AtomicU64,
+    /// The first frame header, or whatever came in its place.
+    first: Mutex<Vec<u8>>,
+}
+
+impl Traffic {
+    pub(crate) fn new() -> Traffic {
+        Traffic {
+            start: Instant::now(),
+            last_read: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            first: Mutex::default(),
+        }
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.last_read.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        let before = self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed) as usize;
+        if before < FRAME_HEADER {
+            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.extend_from_slice(&bytes[..bytes.len().min(FRAME_HEADER - before)]);
+        }
+    }
+
+    /// When bytes came last, or when the connection was made.
+    pub(crate) fn last_read(&self) -> Instant {
+        self.start + Duration::from_millis(self.last_read.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn read_nothing(&self) -> bool {
+        self.bytes_read.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether the first frame has come whole. That it is SETTINGS is checked by h2.
+    pub(crate) fn has_settings(&self) -> bool {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match first.first_chunk::<FRAME_HEADER>() {
+            Some(header) => {
+                let whole = FRAME_HEADER + payload_length(header);
+                self.bytes_read.load(Ordering::Relaxed) >= whole as u64
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn is_http1(&self) -> bool {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).starts_with(b"HTTP/1.")
+    }
+}
+
+fn payload_length(header: &[u8; FRAME_HEADER]) -> usize {
+    u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize
+}
+
+/// Takes empty DATA frames that end nothing out of the stream of frames.
+///
+/// They are legal and mean nothing, but h2 gives up a connection that has carried a hundred of
+/// them, which a long-lived one can reach with an honest server.
+#[derive(Default)]
+struct Filter {
+    /// Bytes of the present frame's payload that are still to come.
+    payload: usize,
+    /// The start of a frame header that was cut by the end of a read.
+    cut: Vec<u8>,
+}
+
+impl Filter {
+    /// Moves what is to stay to the front of `bytes`, which starts with `cut`, and returns how much
+    /// that is. A header that is cut at the end is held back.
+    fn pass(&mut self, bytes: &mut [u8]) -> usize {
+        self.cut.clear();
+        let mut kept = 0;
+        let mut at = 0;
+        // Runs that stay are moved at once, and not at all while nothing was taken out.
+        let mut run = 0;
+        loop {
+            let step = self.payload.min(bytes.len() - at);
+            self.payload -= step;
+            at += step;
+            if at == bytes.len() {
+                break;
+            }
+            let Some(header) = bytes[at..].first_chunk::<FRAME_HEADER>() else {
+                self.cut.extend_from_slice(&bytes[at..]);
+                break;
+            };
+            let length = payload_length(header);
+            if length == 0 && header[3] == DATA && header[4] & END_STREAM == 0 {
+                bytes.copy_within(run..at, kept);
+                kept += at - run;
+                run = at + FRAME_HEADER;
+            }
+            self.payload = length;
+            at += FRAME_HEADER;
+        }
+        bytes.copy_within(run..at, kept);
+        kept + (at - run)
+    }
+}
+
+/// A transport that records what is read and passes it through the filter.
+pub(crate) struct Monitored {
+    transport: Box<dyn Transport>,
+    traffic: Arc<Traffic>,
+    filter: Filter,
+}
+
+impl Monitored {
+    pub(crate) fn new(transport: Box<dyn Transport>, traffic: Arc<Traffic>) -> Monitored {
+        Monitored { transport, traffic, filter: Filter::default() }
+    }
+}
+
+impl AsyncRead for Monitored {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let start = buf.filled().len();
+        // Room for a whole frame header is needed to look at one; h2 always offers far more.
+        if buf.remaining() <= FRAME_HEADER {
+            return Poll::Ready(Err(io::Error::other("the read buffer is too small for HTTP/2")));
+        }
+        loop {
+            buf.put_slice(&this.filter.cut);
+            let read_from = buf.filled().len();
+            let result = Pin::new(&mut *this.transport).poll_read(cx, buf);
+            if !matches!(result, Poll::Ready(Ok(()))) {
+                buf.set_filled(start);
+                return result;
+            }
+            if buf.filled().len() == read_from {
+                // The end. What was held back goes out as it is: h2 reports the cut frame.
+                this.filter.cut.clear();
+                return result;
+            }
+            this.traffic.read(&buf.filled()[read_from..]);
+            let kept = this.filter.pass(&mut buf.filled_mut()[start..]);
+            buf.set_filled(start + kept);
+            if kept > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            // Everything was taken out or held back, and an empty read would mean the end.
+        }
+    }
+}
+
+impl AsyncWrite for Monitored {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.transport).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.transport).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut *self.transport).poll_shutdown(cx))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags, 0, 0, 0, 1]);
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    proptest! {
+        #[test]
+        fn only_empty_data_frames_that_end_nothing_are_taken_out_wherever_reads_are_cut(
+            frames in prop::collection::vec((0u8..3, 0u8..2, prop::collection::vec(any::<u8>(), 0..20)), 0..20),
+            cuts in prop::collection::vec(1usize..30, 1..20),
+        ) {
+            let mut stream = Vec::new();
+            let mut expected = Vec::new();
+            for (kind, flags, payload) in &frames {
+                let frame = frame(*kind, *flags, payload);
+                if !(payload.is_empty() && *kind == DATA && *flags == 0) {
+                    expected.extend_from_slice(&frame);
+                }
+                stream.extend(frame);
+            }
+            let mut filter = Filter::default();
+            let mut passed = Vec::new();
+            let mut rest = stream.as_slice();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break; }
+                let (read, tail) = rest.split_at((*cut).min(rest.len()));
+                let mut bytes = filter.cut.clone();
+                bytes.extend_from_slice(read);
+                let kept = filter.pass(&mut bytes);
+                passed.extend_from_slice(&bytes[..kept]);
+                rest = tail;
+            }
+            prop_assert_eq!(passed, expected);
+            prop_assert!(filter.cut.is_empty());
+        }
+    }
+}
