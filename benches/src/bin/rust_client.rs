@@ -1,7 +1,11 @@
 //! The core from Rust, and the floor under it: what `h2` alone costs.
 #![forbid(unsafe_code)]
 
-use std::{error::Error, future::poll_fn, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use benches::{
     clock::monotonic_nanos,
@@ -11,11 +15,14 @@ use benches::{
 };
 use bytes::{Bytes, BytesMut};
 use clap::{Parser, ValueEnum};
-use millstream_rpc::{
-    Batch, Call, CallKind, CallOptions, Channel, ChannelOptions, Interest, Received,
-};
+use millstream::{Batch, Call, CallKind, CallOptions, Channel, ChannelOptions};
 use prost::Message;
 use tokio::runtime::{Builder, Runtime};
+
+const WARM_UP: u64 = 1000;
+/// Of a paced stream every so many messages are looked at: reading a clock is not free.
+const LATENCY_EVERY: u64 = 64;
+const FIREHOSE: u64 = 1 << 30;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
@@ -54,6 +61,9 @@ struct Args {
     /// Pad each message up to this many bytes.
     #[arg(long, default_value_t = 0)]
     size: u32,
+    /// One DATA frame for each message (paced, stalled).
+    #[arg(long)]
+    single: bool,
     /// Seconds to stall.
     #[arg(long, default_value_t = 4.0)]
     stall: f64,
@@ -79,30 +89,33 @@ fn run(args: &Args) -> Result<(), Failure> {
         return floor(&runtime, args);
     }
     let target = format!("http://{}", args.address);
-    let channel = Channel::new(&target, ChannelOptions::default(), runtime.handle().clone())?;
-    let client = Client { channel, runtime, args };
-    // The connection, and code that has run once.
-    client.stream("Packed", &StreamRequest { count: 10_000, ..Default::default() }, |_| {})?;
-    match args.mode {
-        Mode::Packed => client.received("packed", "Packed"),
-        Mode::Single => client.received("single", "Single"),
-        Mode::Paced => client.paced(),
-        Mode::Publish => client.publish(),
-        Mode::Unary => client.unary(),
-        Mode::Echo => client.echo(),
-        Mode::Stalled => client.stalled(),
-        Mode::H2Packed | Mode::H2Single => Ok(()),
-    }
+    let channel =
+        Channel::with_runtime(&target, ChannelOptions::default(), runtime.handle().clone())?;
+    let client = Client { channel, args };
+    runtime.block_on(async {
+        // The connection, and code that has run once.
+        let warm_up = StreamRequest { count: 1000, ..Default::default() };
+        client.stream("Packed", &warm_up, |_| {}).await?;
+        match args.mode {
+            Mode::Packed => client.received("packed", "Packed").await,
+            Mode::Single => client.received("single", "Single").await,
+            Mode::Paced => client.paced().await,
+            Mode::Publish => client.publish().await,
+            Mode::Unary => client.unary().await,
+            Mode::Echo => client.echo().await,
+            Mode::Stalled => client.stalled().await,
+            Mode::H2Packed | Mode::H2Single => Ok(()),
+        }
+    })
 }
 
 struct Client<'a> {
     channel: Channel,
-    runtime: Runtime,
     args: &'a Args,
 }
 
 impl Client<'_> {
-    fn start(&self, method: &str, request: &impl Message) -> Result<Call, Failure> {
+    fn start(&self, method: &str, request: &StreamRequest) -> Result<Call, Failure> {
         let path = format!("/bench.v1.Bench/{method}");
         let message = request.encode_to_vec();
         Ok(self.channel.call_with(
@@ -113,32 +126,17 @@ impl Client<'_> {
         )?)
     }
 
-    fn open(&self, method: &str, kind: CallKind) -> Result<Call, Failure> {
-        let path = format!("/bench.v1.Bench/{method}");
-        Ok(self.channel.call(&path, kind, CallOptions::default())?)
-    }
-
-    /// Waits for messages; false: there are no more.
-    fn next(&self, call: &Call, batch: &mut Batch) -> Result<bool, Failure> {
-        loop {
-            match call.try_batch(batch) {
-                Received::Messages => return Ok(true),
-                Received::Empty => {
-                    self.runtime.block_on(poll_fn(|cx| call.poll_ready(Interest::MESSAGES, cx)));
-                }
-                Received::End => {
-                    let status = call.status().ok_or("a call ended without a status")?;
-                    return if status.is_ok() {
-                        Ok(false)
-                    } else {
-                        Err(format!("{:?}: {}", status.code, status.message).into())
-                    };
-                }
-            }
+    fn request(&self) -> StreamRequest {
+        StreamRequest {
+            count: self.args.messages,
+            rate: self.args.rate,
+            size: self.args.size,
+            bytes: FIREHOSE,
+            single: self.args.single,
         }
     }
 
-    fn stream(
+    async fn stream(
         &self,
         method: &str,
         request: &StreamRequest,
@@ -147,64 +145,59 @@ impl Client<'_> {
         let call = self.start(method, request)?;
         let mut batch = Batch::new();
         let mut messages = 0;
-        while self.next(&call, &mut batch)? {
+        while call.next_batch(&mut batch).await? {
             messages += batch.len() as u64;
             batch.iter().for_each(&mut each);
         }
         Ok(messages)
     }
 
-    fn received(&self, name: &str, method: &str) -> Result<(), Failure> {
-        let request =
-            StreamRequest { count: self.args.messages, size: self.args.size, ..Default::default() };
+    async fn received(&self, name: &str, method: &str) -> Result<(), Failure> {
         let watch = Stopwatch::start();
+        // Looks into every message: a walk that reads nothing could be optimised away.
         let (mut bytes, mut sum) = (0, 0_u64);
-        let messages = self.stream(method, &request, |message| {
-            bytes += message.len();
-            sum = sum.wrapping_add(u64::from(message[message.len() / 2]));
-        })?;
+        let messages = self
+            .stream(method, &self.request(), |message| {
+                bytes += message.len();
+                sum = sum.wrapping_add(u64::from(message[message.len() / 2]));
+            })
+            .await?;
         let line = watch.stop(name, messages);
         expect(messages, self.args.messages)?;
         line.with("bytes", bytes).with("sum", sum).print();
         Ok(())
     }
 
-    fn paced(&self) -> Result<(), Failure> {
-        let request =
-            StreamRequest { count: self.args.messages, rate: self.args.rate, ..Default::default() };
+    async fn paced(&self) -> Result<(), Failure> {
         let mut latencies = Vec::with_capacity(self.args.messages as usize / 64 + 1);
         let mut number = 0_u64;
         let watch = Stopwatch::start();
-        let messages = self.stream("Paced", &request, |message| {
-            if number % 64 == 0 {
-                latencies.push(monotonic_nanos().saturating_sub(due(message)));
-            }
-            number += 1;
-        })?;
+        let messages = self
+            .stream("Paced", &self.request(), |message| {
+                if number % LATENCY_EVERY == 0 {
+                    latencies.push(monotonic_nanos().saturating_sub(due(message)));
+                }
+                number += 1;
+            })
+            .await?;
         let line = watch.stop("paced", messages);
         expect(messages, self.args.messages)?;
         line.with_latencies(&mut latencies).print();
         Ok(())
     }
 
-    fn publish(&self) -> Result<(), Failure> {
+    async fn publish(&self) -> Result<(), Failure> {
         let corpus = Corpus::new(self.args.size as usize);
         let watch = Stopwatch::start();
-        let call = self.open("Publish", CallKind::ClientStream)?;
-        let mut left = self.args.messages;
-        let mut index = 0;
-        while left > 0 {
-            if call.try_send(&corpus.frame(index)[PREFIX..])? {
-                left -= 1;
-                index += 1;
-            } else {
-                self.runtime.block_on(poll_fn(|cx| call.poll_ready(Interest::SENDABLE, cx)));
-            }
+        let path = "/bench.v1.Bench/Publish";
+        let call = self.channel.call(path, CallKind::ClientStream, CallOptions::default())?;
+        for index in 0..self.args.messages as usize {
+            call.send(&corpus.frame(index)[PREFIX..]).await?;
         }
         call.half_close()?;
         let mut batch = Batch::new();
         let mut summary = Summary::default();
-        while self.next(&call, &mut batch)? {
+        while call.next_batch(&mut batch).await? {
             summary = Summary::decode(batch.next().unwrap_or_default())?;
         }
         let line = watch.stop("publish", summary.messages);
@@ -213,68 +206,75 @@ impl Client<'_> {
         Ok(())
     }
 
-    fn unary(&self) -> Result<(), Failure> {
-        let request = tick(0, 0);
+    async fn unary(&self) -> Result<(), Failure> {
+        let request = tick(0, 0).encode_to_vec();
         let mut batch = Batch::new();
-        let mut once = || -> Result<u64, Failure> {
+        let mut latencies = Vec::new();
+        let mut watch = Stopwatch::start();
+        for number in 0..WARM_UP + self.args.messages {
+            if number == WARM_UP {
+                latencies.clear();
+                watch = Stopwatch::start();
+            }
             let begin = monotonic_nanos();
             let path = "/bench.v1.Bench/Unary";
-            let message = request.encode_to_vec();
             let call =
-                self.channel.call_with(path, CallKind::Unary, CallOptions::default(), &message)?;
-            while self.next(&call, &mut batch)? {}
-            Ok(monotonic_nanos() - begin)
-        };
-        for _ in 0..1000 {
-            once()?;
+                self.channel.call_with(path, CallKind::Unary, CallOptions::default(), &request)?;
+            let mut answers = 0;
+            while call.next_batch(&mut batch).await? {
+                answers += batch.len();
+            }
+            latencies.push(monotonic_nanos() - begin);
+            expect(answers as u64, 1)?;
         }
-        let watch = Stopwatch::start();
-        let mut latencies =
-            (0..self.args.messages).map(|_| once()).collect::<Result<Vec<_>, _>>()?;
         watch.stop("unary", self.args.messages).with_latencies(&mut latencies).print();
         Ok(())
     }
 
-    fn echo(&self) -> Result<(), Failure> {
-        let call = self.open("Echo", CallKind::Bidi)?;
+    async fn echo(&self) -> Result<(), Failure> {
+        let path = "/bench.v1.Bench/Echo";
+        let call = self.channel.call(path, CallKind::Bidi, CallOptions::default())?;
         let message = tick(0, 0).encode_to_vec();
         let mut batch = Batch::new();
-        let mut once = || -> Result<u64, Failure> {
-            let begin = monotonic_nanos();
-            call.try_send(&message)?;
-            if !self.next(&call, &mut batch)? {
-                return Err("the echo ended".into());
+        let mut latencies = Vec::new();
+        let mut watch = Stopwatch::start();
+        for number in 0..WARM_UP + self.args.messages {
+            if number == WARM_UP {
+                latencies.clear();
+                watch = Stopwatch::start();
             }
-            Ok(monotonic_nanos() - begin)
-        };
-        for _ in 0..1000 {
-            once()?;
+            let begin = monotonic_nanos();
+            call.send(&message).await?;
+            call.next_batch(&mut batch).await?;
+            latencies.push(monotonic_nanos() - begin);
+            expect(batch.len() as u64, 1)?;
         }
-        let watch = Stopwatch::start();
-        let mut latencies =
-            (0..self.args.messages).map(|_| once()).collect::<Result<Vec<_>, _>>()?;
         watch.stop("echo", self.args.messages).with_latencies(&mut latencies).print();
         Ok(())
     }
 
-    fn stalled(&self) -> Result<(), Failure> {
+    async fn stalled(&self) -> Result<(), Failure> {
         let rss = || resident_kib().ok_or("the resident memory cannot be read");
         let before = rss()?;
         let watch = Stopwatch::start();
-        let call =
-            self.start("Firehose", &StreamRequest { bytes: 1 << 30, ..Default::default() })?;
+        let call = self.start("Firehose", &self.request())?;
         let mut batch = Batch::new();
-        self.next(&call, &mut batch)?;
+        call.next_batch(&mut batch).await?;
+        let mut bytes: usize = batch.iter().map(<[u8]>::len).sum();
         let mut most = 0;
-        let end = std::time::Instant::now() + Duration::from_secs_f64(self.args.stall);
-        while std::time::Instant::now() < end {
+        let end = Instant::now() + Duration::from_secs_f64(self.args.stall);
+        while Instant::now() < end {
             most = most.max(rss()?);
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The stream is whole all the same.
+        while call.next_batch(&mut batch).await? {
+            bytes += batch.iter().map(<[u8]>::len).sum::<usize>();
         }
         watch
-            .stop("stalled", batch.len() as u64)
-            .with("rss_before_kb", before)
-            .with("rss_growth_kb", most.saturating_sub(before))
+            .stop("stalled", 1)
+            .with("rss_growth_kb", most.max(rss()?).saturating_sub(before))
+            .with("bytes", bytes)
             .print();
         Ok(())
     }
