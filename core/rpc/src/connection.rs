@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use h2::{Ping, PingPong};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -36,8 +36,8 @@ pub(crate) struct Connection {
     traffic: Arc<Traffic>,
     /// Why the connection ended.
     cause: watch::Sender<Option<String>>,
-    /// A first call was opened or a last one ended.
-    activity: Notify,
+    /// Counts the calls that began and those that ended: unchanged means that nothing happened.
+    changes: AtomicU64,
     close: Notify,
 }
 
@@ -50,7 +50,7 @@ impl Connection {
             retired: AtomicBool::new(false),
             traffic,
             cause: watch::Sender::new(None),
-            activity: Notify::new(),
+            changes: AtomicU64::new(0),
             close: Notify::new(),
         }
     }
@@ -73,9 +73,8 @@ impl Connection {
             self.retire();
             return None;
         }
-        if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.activity.notify_one();
-        }
+        self.active.fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::Relaxed);
         Some(Lease { connection: self.clone(), pool: pool.clone() })
     }
 
@@ -128,9 +127,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.connection.active.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.connection.activity.notify_one();
-        }
+        self.connection.active.fetch_sub(1, Ordering::AcqRel);
+        self.connection.changes.fetch_add(1, Ordering::Relaxed);
         self.pool.place_is_free();
     }
 }
@@ -194,17 +192,15 @@ pub(crate) async fn run(
     }
 }
 
-/// Ends when the connection had no call for `after`.
+/// Ends when the connection had no call for `after`, at the latest after twice that. Looking now and
+/// then costs a call nothing; to be told of each call's end would wake this task for every one.
 async fn idle(connection: &Connection, after: Option<Duration>) {
     let Some(after) = after else { return pending().await };
     loop {
-        let activity = connection.activity.notified();
-        if connection.idle() {
-            if timeout(after, activity).await.is_err() && connection.idle() {
-                return;
-            }
-        } else {
-            activity.await;
+        let changes = connection.changes.load(Ordering::Relaxed);
+        sleep(after).await;
+        if connection.idle() && connection.changes.load(Ordering::Relaxed) == changes {
+            return;
         }
     }
 }
@@ -223,7 +219,7 @@ impl Keepalive<'_> {
         loop {
             if connection.idle() && !self.options.keepalive_without_calls {
                 // Looked at again soon; a call that starts after a long silence is so protected too.
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(1)).await;
                 continue;
             }
             let due = connection.traffic.last_read() + self.time;

@@ -28,6 +28,9 @@ use crate::{
 const REPLAY: usize = 256 << 10;
 /// Received bytes gather up to this before they are handed over, if more are there already.
 const STAGE: usize = 64 << 10;
+/// A first chunk up to this is queued behind the HEADERS without waiting for flow control, which
+/// h2 gives a stream only once its HEADERS are written: so both leave in one write.
+const FIRST: usize = 16 << 10;
 /// A stream gives way to the others after this many bytes.
 const TURN: usize = 256 << 10;
 
@@ -240,6 +243,7 @@ struct Writer<'a> {
     replay: &'a mut Replay,
     stream: SendStream<Bytes>,
     chunk: Bytes,
+    begun: bool,
     done: bool,
 }
 
@@ -278,7 +282,7 @@ impl<'a> Exchange<'a> {
         Exchange {
             shared,
             plan,
-            writer: Writer { replay, stream, chunk: Bytes::new(), done: false },
+            writer: Writer { replay, stream, chunk: Bytes::new(), begun: false, done: false },
             reader: Reader::Head(response),
         }
     }
@@ -404,6 +408,16 @@ impl Writer<'_> {
                 }
             }
             self.stream.reserve_capacity(self.chunk.len());
+            if !self.begun && self.chunk.len() <= FIRST {
+                self.begun = true;
+                let part = std::mem::take(&mut self.chunk);
+                if self.stream.send_data(part, last).is_err() || last {
+                    self.done = true;
+                    return;
+                }
+                continue;
+            }
+            self.begun = true;
             if self.stream.capacity() == 0 {
                 match self.stream.poll_capacity(cx) {
                     Poll::Ready(Some(Ok(_))) => {}

@@ -85,7 +85,7 @@ pub struct ChannelOptions {
     pub receive_buffer: usize,
     /// Bytes that wait to be sent, for each call.
     pub send_buffer: usize,
-    /// Close the connection after this long without a call. `None`: keep it.
+    /// Close a connection after this long, at most twice that, without a call. `None`: keep it.
     pub idle_timeout: Option<Duration>,
 }
 
