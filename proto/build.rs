@@ -15,10 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
 
     let descriptors = protox::compile(&files, [&root])?;
-    std::fs::write(
-        out.join("descriptor_set.binpb"),
-        descriptors.encode_to_vec(),
-    )?;
+    std::fs::write(out.join("descriptor_set.binpb"), descriptors.encode_to_vec())?;
 
     tonic_prost_build::configure()
         // Servers and clients take any transport: this crate needs none.
@@ -38,10 +35,7 @@ fn find(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             find(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
             files.push(path);
         }
     }

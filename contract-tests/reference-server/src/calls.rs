@@ -61,11 +61,7 @@ impl Calls {
             counts.by_id.insert(id.to_owned(), StatsResponse::default());
         }
         counts.change(id, |stats| stats.open += 1);
-        OpenCall {
-            calls: self.clone(),
-            id: id.to_owned(),
-            completed: false,
-        }
+        OpenCall { calls: self.clone(), id: id.to_owned(), completed: false }
     }
 }
 
@@ -113,10 +109,7 @@ impl<S> Layer<S> for CallsLayer {
     type Service = CallsService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CallsService {
-            inner,
-            calls: self.0.clone(),
-        }
+        CallsService { inner, calls: self.0.clone() }
     }
 }
 
@@ -143,10 +136,8 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let headers = request.headers();
         let echo = echoed(headers);
-        let call = headers
-            .get(CALL_ID)
-            .and_then(|id| id.to_str().ok())
-            .map(|id| self.calls.open(id));
+        let call =
+            headers.get(CALL_ID).and_then(|id| id.to_str().ok()).map(|id| self.calls.open(id));
 
         let refused = choose_encoding(&mut request).err();
         let answer = refused.is_none().then(|| self.inner.call(request));
@@ -159,11 +150,7 @@ where
             if echo.is_empty() && call.is_none() {
                 return Ok(response);
             }
-            let mut body = CallBody {
-                inner: Body::empty(),
-                echo,
-                call,
-            };
+            let mut body = CallBody { inner: Body::empty(), echo, call };
             if response.headers().contains_key("grpc-status") {
                 // Trailers-Only: no trailers follow.
                 body.completed();

@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// Serve, until SIGTERM, SIGINT or (with --exit-with-stdin) the end of standard input.
     ///
+    /// SIGTERM lets open calls end, for 5 seconds at most; the others cut them off.
+    ///
     /// When every listener is open, one line of JSON goes to standard output: the targets to
     /// connect to ("http", "https", "mtls", "unix"; those that were asked for), "tls_dir",
     /// "data" ("full" or "excerpt") and "pid". Nothing else is written there.
@@ -110,11 +112,7 @@ enum DataCommand {
 #[derive(Debug, Args)]
 struct Cache {
     /// Where the data is kept.
-    #[arg(
-        long = "cache",
-        value_name = "DIRECTORY",
-        default_value = "target/data"
-    )]
+    #[arg(long = "cache", value_name = "DIRECTORY", default_value = "target/data")]
     directory: PathBuf,
 }
 
@@ -145,11 +143,7 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
 
 fn data(command: DataCommand) -> Result<(), Error> {
     match command {
-        DataCommand::Fetch {
-            cache,
-            python,
-            require_full,
-        } => {
+        DataCommand::Fetch { cache, python, require_full } => {
             let outcome = fetch::fetch(&cache.directory, &python)?;
             let directory = cache.directory.display();
             match &outcome {
@@ -195,10 +189,8 @@ fn warn_of_excerpt(kind: Kind) {
 
 fn serve(options: Serve) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::new(format!("cannot start: {error}"));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     let result = runtime.block_on(async {
         // Before anyone can know of this process, so that no signal finds it unprepared.
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

@@ -223,9 +223,8 @@ fn bind(address: SocketAddr) -> Result<TcpIncoming, Error> {
 
 /// What a client on this machine connects to.
 fn target(scheme: &str, asked: SocketAddr, incoming: &TcpIncoming) -> Result<String, Error> {
-    let mut address = incoming
-        .local_addr()
-        .context(|| format!("cannot tell the port of {asked}"))?;
+    let mut address =
+        incoming.local_addr().context(|| format!("cannot tell the port of {asked}"))?;
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

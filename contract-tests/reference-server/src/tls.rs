@@ -112,10 +112,7 @@ fn signed(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
     let key = KeyPair::generate()?;
-    Ok(SignedKey {
-        certificate: params.signed_by(&key, ca)?.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(SignedKey { certificate: params.signed_by(&key, ca)?.pem(), key: key.serialize_pem() })
 }
 
 fn params(name: &str, alternative_names: &[&str]) -> Result<CertificateParams, rcgen::Error> {

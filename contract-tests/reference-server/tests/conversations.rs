@@ -15,26 +15,15 @@ use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 fn record(number: u64) -> Record {
-    Record {
-        key: format!("plane/N{number}"),
-        value: number.to_be_bytes().to_vec(),
-    }
+    Record { key: format!("plane/N{number}"), value: number.to_be_bytes().to_vec() }
 }
 
 fn data(sequence_id: u64, logical_clock: u64) -> StreamMessage {
-    StreamMessage {
-        sequence_id,
-        logical_clock,
-        body: Some(Body::Record(record(sequence_id))),
-    }
+    StreamMessage { sequence_id, logical_clock, body: Some(Body::Record(record(sequence_id))) }
 }
 
 fn ack(sequence_id: u64, logical_clock: u64, of: u64) -> StreamMessage {
-    StreamMessage {
-        sequence_id,
-        logical_clock,
-        body: Some(Body::Ack(Ack { sequence_id: of })),
-    }
+    StreamMessage { sequence_id, logical_clock, body: Some(Body::Ack(Ack { sequence_id: of })) }
 }
 
 #[tokio::test]
@@ -59,9 +48,7 @@ async fn every_record_is_acknowledged_and_every_tenth_answered_by_one_of_the_ser
     for number in 1..=30 {
         (id, clock) = (id + 1, clock + 1);
         let message = data(id, clock);
-        let Some(Body::Record(record)) = &message.body else {
-            unreachable!()
-        };
+        let Some(Body::Record(record)) = &message.body else { unreachable!() };
         checksum.update(record.key.as_bytes());
         checksum.update(&record.value);
         send.send(message).await.expect("the call is open");
@@ -91,23 +78,10 @@ async fn a_message_out_of_order_aborts_the_exchange_and_says_why() {
     let mut sync = DataSyncClient::new(connect(&server).await);
     let ten = (1..=10).map(|number| data(number, number));
     let (two, ten): (Vec<_>, Vec<_>) = (ten.clone().take(2).collect(), ten.collect());
-    let no_body = StreamMessage {
-        body: None,
-        ..data(3, 3)
-    };
+    let no_body = StreamMessage { body: None, ..data(3, 3) };
     for (before, wrong, code, message) in [
-        (
-            &two,
-            data(4, 4),
-            Code::Aborted,
-            "sequence_id 4 is a gap: 3 was expected",
-        ),
-        (
-            &two,
-            data(2, 3),
-            Code::Aborted,
-            "sequence_id 2 is a repeat: 3 was expected",
-        ),
+        (&two, data(4, 4), Code::Aborted, "sequence_id 4 is a gap: 3 was expected"),
+        (&two, data(2, 3), Code::Aborted, "sequence_id 2 is a repeat: 3 was expected"),
         (
             &two,
             data(3, 2),
@@ -165,11 +139,7 @@ async fn a_record_is_acknowledged_once() {
 const ROOM: &str = "departures";
 
 fn says(member: &str, event: Event) -> ChatMessage {
-    ChatMessage {
-        room: ROOM.to_owned(),
-        member: member.to_owned(),
-        event: Some(event),
-    }
+    ChatMessage { room: ROOM.to_owned(), member: member.to_owned(), event: Some(event) }
 }
 
 fn text(member: &str, text: &str) -> ChatMessage {
@@ -204,9 +174,7 @@ impl Member {
     }
 
     async fn send(&self, message: ChatMessage) {
-        within(self.send.send(message))
-            .await
-            .expect("the call is open");
+        within(self.send.send(message)).await.expect("the call is open");
     }
 
     async fn hears(&mut self, expected: ChatMessage) {
@@ -256,10 +224,8 @@ async fn rooms_do_not_hear_each_other() {
         member: "bob".to_owned(),
         event: Some(event),
     };
-    let messages = [
-        elsewhere(Event::Join(Join::default())),
-        elsewhere(Event::Text("landed".to_owned())),
-    ];
+    let messages =
+        [elsewhere(Event::Join(Join::default())), elsewhere(Event::Text("landed".to_owned()))];
     let mut chat = ChatServiceClient::new(channel);
     let answer = within(chat.chat(tokio_stream::iter(messages))).await;
     let heard = all(answer.expect("a stream").into_inner()).await;
@@ -294,47 +260,21 @@ async fn a_conversation_against_the_rules_ends_with_the_rule() {
     let mut ann = Member::join(&channel, "ann").await;
     ann.hears(joins("ann", &["ann"])).await;
 
-    let nobody = ChatMessage {
-        member: String::new(),
-        ..joins("", &[])
-    };
-    let silent = ChatMessage {
-        event: None,
-        ..text("bob", "")
-    };
+    let nobody = ChatMessage { member: String::new(), ..joins("", &[]) };
+    let silent = ChatMessage { event: None, ..text("bob", "") };
     let invalid = Code::InvalidArgument;
     for (messages, code, message) in [
-        (
-            vec![text("bob", "?")],
-            invalid,
-            "the first message must be a join",
-        ),
-        (
-            vec![joins("bob", &["eve"])],
-            invalid,
-            "the server lists the members",
-        ),
+        (vec![text("bob", "?")], invalid, "the first message must be a join"),
+        (vec![joins("bob", &["eve"])], invalid, "the server lists the members"),
         (vec![nobody], invalid, "room and member must not be empty"),
-        (
-            vec![joins("ann", &[])],
-            Code::AlreadyExists,
-            "room \"departures\" has a member \"ann\"",
-        ),
-        (
-            vec![joins("bob", &[]), joins("bob", &[])],
-            invalid,
-            "the room is joined already",
-        ),
+        (vec![joins("ann", &[])], Code::AlreadyExists, "room \"departures\" has a member \"ann\""),
+        (vec![joins("bob", &[]), joins("bob", &[])], invalid, "the room is joined already"),
         (
             vec![joins("bob", &[]), text("ann", "I am ann")],
             invalid,
             "this stream is that of member \"bob\" of room \"departures\"",
         ),
-        (
-            vec![joins("bob", &[]), silent],
-            invalid,
-            "the message has no event",
-        ),
+        (vec![joins("bob", &[]), silent], invalid, "the message has no event"),
     ] {
         let joined = messages.len() > 1;
         let mut chat = ChatServiceClient::new(channel.clone());
@@ -380,11 +320,7 @@ async fn a_member_who_does_not_read_is_disconnected_and_the_others_go_on() {
     let (heard, end) = until_end(slow.heard).await;
     assert!(heard.iter().all(|message| *message == text("ann", &long)));
     // What was buffered came, and not everything did.
-    assert!(
-        (32..sent).contains(&heard.len()),
-        "{} of {sent}",
-        heard.len()
-    );
+    assert!((32..sent).contains(&heard.len()), "{} of {sent}", heard.len());
     assert_status(
         end,
         Code::ResourceExhausted,

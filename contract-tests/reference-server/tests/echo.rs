@@ -23,17 +23,11 @@ async fn client(server: &Running) -> EchoClient<Channel> {
 }
 
 fn payload(payload: &'static [u8]) -> EchoRequest {
-    EchoRequest {
-        payload: Bytes::from_static(payload),
-        ..EchoRequest::default()
-    }
+    EchoRequest { payload: Bytes::from_static(payload), ..EchoRequest::default() }
 }
 
 fn count(count: u32) -> EchoRequest {
-    EchoRequest {
-        count: Some(count),
-        ..payload(b"x")
-    }
+    EchoRequest { count: Some(count), ..payload(b"x") }
 }
 
 fn finish(code: i32, message: &str) -> EchoRequest {
@@ -48,10 +42,7 @@ fn finish(code: i32, message: &str) -> EchoRequest {
 }
 
 fn never_answer() -> EchoRequest {
-    EchoRequest {
-        never_answer: true,
-        ..EchoRequest::default()
-    }
+    EchoRequest { never_answer: true, ..EchoRequest::default() }
 }
 
 fn with_id<T>(message: T, id: &'static str) -> Request<T> {
@@ -85,20 +76,15 @@ async fn a_payload_of_a_given_size_counts_up_modulo_251() {
     let server = server().await;
     let mut echo = client(&server).await;
     for size in [0, 1, 1_000, 20 * 1024 * 1024] {
-        let request = EchoRequest {
-            response_size: Some(size),
-            ..payload(b"not this")
-        };
+        let request = EchoRequest { response_size: Some(size), ..payload(b"not this") };
         let answer = within(echo.unary(request)).await.expect("an answer");
         let payload = answer.into_inner().payload;
         assert_eq!(payload.len(), size as usize);
         let right = |(index, byte): (usize, &u8)| usize::from(*byte) == index % 251;
         assert!(payload.iter().enumerate().all(right));
     }
-    let too_large = EchoRequest {
-        response_size: Some(64 * 1024 * 1024 + 1),
-        ..EchoRequest::default()
-    };
+    let too_large =
+        EchoRequest { response_size: Some(64 * 1024 * 1024 + 1), ..EchoRequest::default() };
     assert_status(
         within(echo.unary(too_large)).await,
         Code::InvalidArgument,
@@ -122,11 +108,7 @@ async fn a_server_stream_has_as_many_answers_as_asked_for() {
 async fn delay_and_interval_are_kept() {
     let server = server().await;
     let mut echo = client(&server).await;
-    let request = EchoRequest {
-        delay_ms: 60,
-        interval_ms: 40,
-        ..count(3)
-    };
+    let request = EchoRequest { delay_ms: 60, interval_ms: 40, ..count(3) };
     let start = Instant::now();
     let stream = within(echo.server_stream(request.clone())).await;
     let mut stream = stream.expect("a stream").into_inner();
@@ -171,11 +153,7 @@ async fn bidi_answers_each_request_before_the_next_comes() {
     let (send, requests) = mpsc::channel(1);
     let stream = within(echo.bidi(ReceiverStream::new(requests))).await;
     let mut stream = stream.expect("the headers come first").into_inner();
-    for (request, answers) in [
-        (payload(b"x"), 1..=1),
-        (count(3), 2..=4),
-        (payload(b"x"), 5..=5),
-    ] {
+    for (request, answers) in [(payload(b"x"), 1..=1), (count(3), 2..=4), (payload(b"x"), 5..=5)] {
         send.send(request).await.expect("the call is open");
         for sequence in answers {
             let answer = within(stream.message()).await.expect("an answer");
@@ -219,10 +197,7 @@ fn assert_echoed(metadata: &MetadataMap) {
     let text: Vec<_> = metadata.get_all("x-echo-text").iter().collect();
     assert_eq!(text, ["one", "two"]);
     let bytes = metadata.get_bin("x-echo-bytes-bin").map(|v| v.to_bytes());
-    assert_eq!(
-        bytes.expect("it is there").expect("base64").as_ref(),
-        b"\x00\xff\n"
-    );
+    assert_eq!(bytes.expect("it is there").expect("base64").as_ref(), b"\x00\xff\n");
     assert_eq!(metadata.get("x-other"), None);
 }
 
@@ -264,13 +239,8 @@ async fn echo_metadata_comes_back_in_headers_and_trailers() {
 #[tokio::test]
 async fn the_request_metadata_is_reported_as_it_came() {
     let server = server().await;
-    let mut echo = client(&server)
-        .await
-        .accept_compressed(CompressionEncoding::Gzip);
-    let mut request = with_metadata(EchoRequest {
-        report_metadata: true,
-        ..count(2)
-    });
+    let mut echo = client(&server).await.accept_compressed(CompressionEncoding::Gzip);
+    let mut request = with_metadata(EchoRequest { report_metadata: true, ..count(2) });
     request.set_timeout(Duration::from_secs(50));
     let stream = within(echo.server_stream(request)).await;
     let answers = all(stream.expect("a stream").into_inner()).await;
@@ -298,10 +268,8 @@ async fn an_answer_is_compressed_as_it_is_asked_for_and_only_then() {
         ("zstd", CompressionEncoding::Zstd),
     ];
     let request = |name: &str| {
-        let mut request = Request::new(EchoRequest {
-            response_size: Some(100_000),
-            ..payload(b"x")
-        });
+        let mut request =
+            Request::new(EchoRequest { response_size: Some(100_000), ..payload(b"x") });
         if !name.is_empty() {
             let value = name.parse().expect("ASCII");
             request.metadata_mut().insert("x-respond-with", value);
@@ -344,11 +312,7 @@ async fn stats(echo: &mut EchoClient<Channel>, call_id: &str) -> StatsResponse {
 }
 
 fn stand(open: u64, completed: u64, cancelled: u64) -> StatsResponse {
-    StatsResponse {
-        open,
-        completed,
-        cancelled,
-    }
+    StatsResponse { open, completed, cancelled }
 }
 
 /// The server learns of a client's end a moment later.
@@ -394,10 +358,7 @@ async fn a_cancel_reaches_the_server_before_and_during_the_answer() {
     call.abort();
     until_stats(&mut echo, "before", stand(0, 0, 1)).await;
 
-    let request = EchoRequest {
-        never_finish: true,
-        ..count(2)
-    };
+    let request = EchoRequest { never_finish: true, ..count(2) };
     let stream = within(echo.server_stream(with_id(request, "during"))).await;
     let mut stream = stream.expect("a stream").into_inner();
     for _ in 0..2 {

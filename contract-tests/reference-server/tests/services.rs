@@ -20,10 +20,7 @@ use tonic::Code;
 const OBSERVATIONS: usize = 223;
 
 fn request(origin: &str, hour: &str) -> GetObservationRequest {
-    GetObservationRequest {
-        origin: origin.to_owned(),
-        hour: Some(hour.parse().expect("a time")),
-    }
+    GetObservationRequest { origin: origin.to_owned(), hour: Some(hour.parse().expect("a time")) }
 }
 
 #[tokio::test]
@@ -71,10 +68,7 @@ async fn an_observation_that_is_not_there_is_not_found() {
         Code::NotFound,
         "no observations of \"SFO\"; there are those of EWR, JFK, LGA",
     );
-    let without_hour = GetObservationRequest {
-        origin: "EWR".to_owned(),
-        hour: None,
-    };
+    let without_hour = GetObservationRequest { origin: "EWR".to_owned(), hour: None };
     assert_status(
         within(weather.get_observation(without_hour)).await,
         Code::InvalidArgument,
@@ -99,10 +93,7 @@ async fn the_weather_stream_has_every_observation_of_the_filter_in_order() {
     assert!(of_jfk.len() > 50);
     assert!(of_jfk.is_sorted_by_key(|o| o.hour.map(|hour| hour.seconds)));
     assert_eq!(stream("JFK", 0).await.iter().collect::<Vec<_>>(), of_jfk);
-    assert_eq!(
-        stream("JFK", 5).await.iter().collect::<Vec<_>>(),
-        of_jfk[..5]
-    );
+    assert_eq!(stream("JFK", 5).await.iter().collect::<Vec<_>>(), of_jfk[..5]);
     assert_eq!(stream("", u32::MAX).await, everything);
 
     // Each of these lacks somewhere, and is there elsewhere.
@@ -123,10 +114,7 @@ async fn the_weather_stream_has_every_observation_of_the_filter_in_order() {
 async fn the_weather_stream_of_an_unknown_airport_is_not_found() {
     let server = server().await;
     let mut weather = WeatherClient::new(connect(&server).await);
-    let request = GetWeatherStreamRequest {
-        origin: "SFO".to_owned(),
-        limit: 0,
-    };
+    let request = GetWeatherStreamRequest { origin: "SFO".to_owned(), limit: 0 };
     assert_status(
         within(weather.get_weather_stream(request)).await,
         Code::NotFound,
@@ -155,9 +143,7 @@ async fn an_upload_is_summed_up_once() {
             ],
         },
         LogBatch::default(),
-        LogBatch {
-            entries: vec![entry(Severity::Info, &[])],
-        },
+        LogBatch { entries: vec![entry(Severity::Info, &[])] },
     ];
     let encoded: Vec<u8> = batches.iter().flat_map(Message::encode_to_vec).collect();
 
@@ -170,14 +156,8 @@ async fn an_upload_is_summed_up_once() {
             entries: 3,
             bytes: encoded.len() as u64,
             counts: vec![
-                SeverityCount {
-                    severity: Severity::Info.into(),
-                    entries: 2
-                },
-                SeverityCount {
-                    severity: Severity::Error.into(),
-                    entries: 1
-                },
+                SeverityCount { severity: Severity::Info.into(), entries: 2 },
+                SeverityCount { severity: Severity::Error.into(), entries: 1 },
             ],
             crc32: crc32fast::hash(&encoded),
         }
@@ -211,13 +191,9 @@ async fn every_telemetry_report_is_replied_to_in_order() {
     let answer = devices.stream_telemetry(tokio_stream::iter(reports));
     let replies = all(within(answer).await.expect("a stream").into_inner()).await;
 
-    let reply =
-        |sequence, state: DeviceState, reports_of_device, total_delay_minutes| TelemetryReply {
-            sequence,
-            state: state.into(),
-            reports_of_device,
-            total_delay_minutes,
-        };
+    let reply = |sequence, state: DeviceState, reports_of_device, total_delay_minutes| {
+        TelemetryReply { sequence, state: state.into(), reports_of_device, total_delay_minutes }
+    };
     assert_eq!(
         replies,
         [
@@ -266,20 +242,13 @@ fn add(symbols: &[&str]) -> SubscribeRequest {
 }
 
 fn remove(symbol: &str) -> SubscribeRequest {
-    SubscribeRequest {
-        add: Vec::new(),
-        remove: vec![symbol.to_owned()],
-    }
+    SubscribeRequest { add: Vec::new(), remove: vec![symbol.to_owned()] }
 }
 
 fn assert_without_gaps(updates: &[PriceUpdate], symbol: &str, count: usize) {
     let own = updates.iter().filter(|update| update.symbol == symbol);
     let sequences: Vec<u64> = own.map(|update| update.sequence).collect();
-    assert_eq!(
-        sequences,
-        (1..=count as u64).collect::<Vec<_>>(),
-        "{symbol}"
-    );
+    assert_eq!(sequences, (1..=count as u64).collect::<Vec<_>>(), "{symbol}");
 }
 
 #[tokio::test]
@@ -319,12 +288,7 @@ async fn a_removed_symbol_pauses_and_goes_on_when_it_is_added_again() {
     let answer = within(market.subscribe(ReceiverStream::new(requests))).await;
     let mut stream = answer.expect("a stream").into_inner();
     let mut updates = Vec::new();
-    while updates
-        .iter()
-        .filter(|u: &&PriceUpdate| u.symbol == "MSFT")
-        .count()
-        < 123
-    {
+    while updates.iter().filter(|u: &&PriceUpdate| u.symbol == "MSFT").count() < 123 {
         let update = within(stream.message()).await.expect("an update");
         updates.push(update.expect("an update"));
     }

@@ -22,10 +22,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
 async fn echoes(channel: Channel) -> Result<(), tonic::Status> {
-    let request = EchoRequest {
-        payload: Bytes::from_static(b"hello"),
-        ..EchoRequest::default()
-    };
+    let request = EchoRequest { payload: Bytes::from_static(b"hello"), ..EchoRequest::default() };
     let answer = within(EchoClient::new(channel).unary(request)).await?;
     assert_eq!(answer.into_inner().payload, "hello");
     Ok(())
@@ -52,9 +49,7 @@ async fn connect_tls(target: Option<&String>, tls: ClientTlsConfig) -> Result<()
     let endpoint = endpoint.tls_config(tls).expect("a configuration");
     let channel = within(endpoint.connect()).await;
     let channel = channel.map_err(|error| format!("{error:?}"))?;
-    echoes(channel)
-        .await
-        .map_err(|status| format!("{status:?}"))
+    echoes(channel).await.map_err(|status| format!("{status:?}"))
 }
 
 #[tokio::test]
@@ -68,9 +63,7 @@ async fn tls_is_trusted_through_its_own_ca_alone() {
         ClientTlsConfig::new().ca_certificate(ca)
     };
 
-    connect_tls(https, trusting("ca.pem"))
-        .await
-        .expect("trusted");
+    connect_tls(https, trusting("ca.pem")).await.expect("trusted");
     for name in reference_server::SERVER_NAMES {
         let tls = trusting("ca.pem").domain_name(name);
         connect_tls(https, tls).await.expect("trusted");
@@ -95,11 +88,7 @@ async fn mutual_tls_refuses_a_client_without_a_certificate_of_the_ca() {
     let known = tls.clone().identity(identity("client.pem", "client.key"));
     connect_tls(mtls, known).await.expect("known");
     let refused = connect_tls(mtls, tls.clone()).await;
-    assert!(
-        refused
-            .expect_err("refused")
-            .contains("CertificateRequired")
-    );
+    assert!(refused.expect_err("refused").contains("CertificateRequired"));
     // Signed by the CA, but not for clients.
     let refused = connect_tls(mtls, tls.identity(identity("server.pem", "server.key"))).await;
     refused.expect_err("refused");
@@ -120,10 +109,7 @@ async fn private_keys_are_for_their_owner_alone() {
 
 #[tokio::test]
 async fn tls_without_a_directory_for_certificates_is_an_error() {
-    let options = Options {
-        https: Some(([127, 0, 0, 1], 0).into()),
-        ..Options::default()
-    };
+    let options = Options { https: Some(([127, 0, 0, 1], 0).into()), ..Options::default() };
     let error = within(reference_server::start(options)).await;
     assert_eq!(
         error.expect_err("an error").to_string(),
@@ -137,10 +123,7 @@ async fn a_unix_socket_is_served_and_goes_with_the_server() {
     let path = directory.path().join("server.sock");
     // Left behind by a server that was killed.
     drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
-    let options = Options {
-        unix: Some(path.clone()),
-        ..Options::default()
-    };
+    let options = Options { unix: Some(path.clone()), ..Options::default() };
 
     let server = server_with(options.clone()).await;
     let target = server.ready().unix.clone().expect("it listens");
@@ -161,10 +144,7 @@ async fn a_unix_socket_is_served_and_goes_with_the_server() {
 async fn an_address_in_use_is_an_error_that_names_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address");
-    let options = Options {
-        http: Some(address),
-        ..Options::default()
-    };
+    let options = Options { http: Some(address), ..Options::default() };
     let error = within(reference_server::start(options)).await;
     let error = error.expect_err("an error").to_string();
     let start = format!("cannot listen on {address}: ");
@@ -191,10 +171,8 @@ async fn reflection_lists_every_service_and_describes_it() {
     let server = server().await;
     let mut reflection = ServerReflectionClient::new(connect(&server).await);
     let mut ask = async |request| {
-        let request = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(request),
-        };
+        let request =
+            ServerReflectionRequest { host: String::new(), message_request: Some(request) };
         let stream = reflection.server_reflection_info(tokio_stream::iter([request]));
         let stream = within(stream).await.expect("a stream").into_inner();
         let answers: Vec<ServerReflectionResponse> = all(stream).await;
@@ -233,17 +211,11 @@ async fn an_unknown_method_is_unimplemented() {
 
 #[tokio::test]
 async fn no_more_calls_are_open_on_a_connection_than_allowed() {
-    let server = server_with(Options {
-        max_concurrent_streams: Some(1),
-        ..Options::default()
-    })
-    .await;
+    let server =
+        server_with(Options { max_concurrent_streams: Some(1), ..Options::default() }).await;
     let channel = connect(&server).await;
     let mut echo = EchoClient::new(channel.clone());
-    let open = EchoRequest {
-        never_finish: true,
-        ..EchoRequest::default()
-    };
+    let open = EchoRequest { never_finish: true, ..EchoRequest::default() };
     let stream = within(echo.server_stream(open)).await.expect("a stream");
     let second = tokio::spawn(echoes(channel));
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -261,11 +233,7 @@ async fn a_call_goes_on_when_its_connection_gets_a_goaway() {
     })
     .await;
     let channel = connect(&server).await;
-    let request = EchoRequest {
-        count: Some(6),
-        interval_ms: 50,
-        ..EchoRequest::default()
-    };
+    let request = EchoRequest { count: Some(6), interval_ms: 50, ..EchoRequest::default() };
     let stream = within(EchoClient::new(channel.clone()).server_stream(request)).await;
     assert_eq!(all(stream.expect("a stream").into_inner()).await.len(), 6);
     echoes(channel).await.expect("an answer over a new one");
@@ -276,19 +244,13 @@ async fn a_stopped_server_lets_open_calls_end() {
     let server = server().await;
     let channel = connect(&server).await;
     let target = server.ready().http.clone().expect("a target");
-    let request = EchoRequest {
-        count: Some(4),
-        interval_ms: 50,
-        ..EchoRequest::default()
-    };
+    let request = EchoRequest { count: Some(4), interval_ms: 50, ..EchoRequest::default() };
     let stream = within(EchoClient::new(channel).server_stream(request)).await;
     let stream = stream.expect("a stream").into_inner();
     let (answers, ()) = tokio::join!(all(stream), server.stop(Duration::from_secs(30)));
     assert_eq!(answers.len(), 4);
     let endpoint = Endpoint::from_shared(target).expect("a target");
-    within(endpoint.connect())
-        .await
-        .expect_err("nobody listens");
+    within(endpoint.connect()).await.expect_err("nobody listens");
 }
 
 #[tokio::test]
@@ -310,10 +272,7 @@ async fn a_flood_of_small_frames_is_no_offence() {
     let mut client = within(client.ready()).await.expect("room for a call");
     let (response, mut body) = client.send_request(request, false).expect("sent");
 
-    let message = EchoRequest {
-        payload: Bytes::from_static(b"tick"),
-        ..EchoRequest::default()
-    };
+    let message = EchoRequest { payload: Bytes::from_static(b"tick"), ..EchoRequest::default() };
     let mut frame = BytesMut::new();
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.encoded_len()).expect("small"));
@@ -325,8 +284,7 @@ async fn a_flood_of_small_frames_is_no_offence() {
             let capacity = std::future::poll_fn(|cx| body.poll_capacity(cx));
             within(capacity).await.expect("open").expect("capacity");
         }
-        body.send_data(frame.clone(), number == MESSAGES)
-            .expect("sent");
+        body.send_data(frame.clone(), number == MESSAGES).expect("sent");
     }
 
     let response = within(response).await.expect("the connection lives");
@@ -343,10 +301,8 @@ async fn a_flood_of_small_frames_is_no_offence() {
 async fn a_request_over_the_limit_is_refused() {
     let server = server().await;
     let echo = EchoClient::new(connect(&server).await);
-    let request = EchoRequest {
-        payload: vec![0; 66 * 1024 * 1024].into(),
-        ..EchoRequest::default()
-    };
+    let request =
+        EchoRequest { payload: vec![0; 66 * 1024 * 1024].into(), ..EchoRequest::default() };
     let answer = within(echo.clone().unary(request)).await;
     assert_status(
         answer,

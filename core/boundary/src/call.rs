@@ -52,16 +52,17 @@ impl Call {
     /// [`Interest::SENDABLE`] and try again.
     ///
     /// # Errors
-    /// `CALL_ENDED` with the status; `INVALID_STATE` after the half-close or for a second message
-    /// of a call that sends one; `INVALID_ARGUMENT` for a message over the limit; `FORKED`.
+    /// `CALL_ENDED` with the status, also for a message over the limit, which ends the call with
+    /// RESOURCE_EXHAUSTED; `INVALID_STATE` after the half-close or for a second message of a call
+    /// that sends one; `FORKED`.
     #[inline]
     pub fn try_send(&self, message: &[u8]) -> Result<bool, Error> {
         self.0.get()?.rpc.try_send(message)
     }
 
     /// Hands over as many messages as the send buffer takes, under one lock, and returns their
-    /// number. A message that is not taken may have been drawn from the iterator, so keep the
-    /// messages until they are counted.
+    /// number. When a message is refused after others were taken, the number of those is returned,
+    /// and the error when the refused one is sent again.
     ///
     /// # Errors
     /// Those of [`try_send`](Call::try_send).
@@ -75,7 +76,7 @@ impl Call {
     /// Says that no more messages will be sent. Idempotent.
     ///
     /// # Errors
-    /// `FORKED`; `INVALID_STATE` when a call that sends one message has not sent it.
+    /// `FORKED`.
     pub fn half_close(&self) -> Result<(), Error> {
         self.0.get()?.rpc.half_close()
     }

@@ -35,6 +35,8 @@ mod process;
 mod queue;
 mod runtime;
 mod signals;
+#[cfg(test)]
+mod testing;
 
 pub use call::Call;
 pub use channel::Channel;

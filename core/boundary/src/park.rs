@@ -111,9 +111,7 @@ mod tests {
     };
 
     use super::*;
-
-    const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(60);
+    use crate::testing::{LONG, Prompt, SHORT};
 
     #[test]
     fn a_wake_up_before_the_wait_is_kept_and_several_are_one() {
@@ -145,6 +143,7 @@ mod tests {
 
     #[test]
     fn the_token_of_the_standard_library_stays_with_the_host() {
+        let _prompt = Prompt::new();
         thread::current().unpark();
         let parker = current();
         assert!(!parker.park(Deadline::after(Some(Duration::ZERO))));
@@ -155,6 +154,7 @@ mod tests {
 
     #[test]
     fn no_wake_up_is_lost_between_two_threads_that_take_turns() {
+        let _prompt = Prompt::new();
         let rounds = if cfg!(miri) { 20 } else { 20_000 };
         let parkers = [Parker::default(), Parker::default()];
         let turn = AtomicUsize::new(0);

@@ -321,9 +321,7 @@ mod tests {
     use std::{collections::HashSet, thread, time::Instant};
 
     use super::*;
-
-    const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(60);
+    use crate::testing::{LONG, Prompt, SHORT};
 
     /// Whether the host's `poll` would report the descriptor.
     fn readable(fd: RawFd) -> bool {
@@ -478,6 +476,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_when_a_tag_comes_and_at_once_when_one_is_there() {
+        let _prompt = Prompt::new();
         let queue = Queue::new().unwrap();
         let watch = queue.watch().unwrap();
         watch.arm(1).unwrap();
@@ -502,6 +501,7 @@ mod tests {
 
     #[test]
     fn close_wakes_every_waiter_and_refuses_what_comes_later() {
+        let _prompt = Prompt::new();
         let queue = Queue::new().unwrap();
         let watch = fire(&queue, 1);
         drain(&queue, 64);
@@ -538,6 +538,7 @@ mod tests {
 
     #[test]
     fn many_producers_lose_no_tag_and_wake_the_consumer_at_most_once_for_each_drain() {
+        let _prompt = Prompt::new();
         const PRODUCERS: u64 = 4;
         let rounds: u64 = if cfg!(miri) { 10 } else { 5_000 };
         let queue = Queue::new().unwrap();

@@ -173,10 +173,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::ErrorCode;
-
-    const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(60);
+    use crate::{
+        ErrorCode,
+        testing::{LONG, Prompt, SHORT},
+    };
 
     /// A source of readiness that keeps one waker for each kind, as the call layer does.
     #[derive(Default)]
@@ -272,6 +272,7 @@ mod tests {
 
     #[test]
     fn a_wake_up_without_cause_does_not_end_a_wait() {
+        let _prompt = Prompt::new();
         let object = Object::default();
         thread::scope(|scope| {
             let waiter = scope.spawn(|| object.wait(0b01, LONG));
@@ -288,6 +289,7 @@ mod tests {
 
     #[test]
     fn several_threads_that_wait_for_one_thing_all_go_on() {
+        let _prompt = Prompt::new();
         let object = Object::default();
         let queue = Queue::new().unwrap();
         object.watch(0b01, &queue, 7).unwrap();
@@ -304,6 +306,7 @@ mod tests {
 
     #[test]
     fn threads_that_wait_for_different_things_do_not_take_each_others_wakers() {
+        let _prompt = Prompt::new();
         let object = Object::default();
         thread::scope(|scope| {
             let both = scope.spawn(|| object.wait(0b11, LONG));
@@ -319,6 +322,7 @@ mod tests {
 
     #[test]
     fn no_wake_up_is_lost_between_a_producer_and_a_thread_that_waits() {
+        let _prompt = Prompt::new();
         let rounds = if cfg!(miri) { 20 } else { 20_000 };
         let object = Object::default();
         let taken = AtomicUsize::new(0);
@@ -341,6 +345,7 @@ mod tests {
 
     #[test]
     fn no_wake_up_is_lost_between_a_producer_and_a_watch() {
+        let _prompt = Prompt::new();
         let rounds = if cfg!(miri) { 20 } else { 20_000 };
         let object = Object::default();
         let queue = Queue::new().unwrap();

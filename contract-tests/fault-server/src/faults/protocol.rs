@@ -27,10 +27,11 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::plain(
         "StreamWindowOverflow",
-        "Half a response, then WINDOW_UPDATEs that lift the window of the stream over 2^31-1.",
+        "A message while the request is open, then a WINDOW_UPDATE that lifts the window of the \
+         stream over 2^31-1.",
         |_| {
             let most = raw(kind::WINDOW_UPDATE, 0, 0x7fff_ffffu32.to_be_bytes());
-            Some(vec![Step::AwaitRequest, head(), data(message(b"one")), most, Step::Hang])
+            Some(vec![Step::AwaitMessages(1), head(), data(message(b"one")), most, Step::Hang])
         },
     ),
 ];

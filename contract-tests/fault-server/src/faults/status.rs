@@ -22,6 +22,11 @@ pub(super) const FAULTS: &[Fault] = &[
             Some(after_messages(trailers(code, &format!("this is status {code}"))))
         },
     ),
+    Fault::with("StatusAfterOne", "<code>", "One message (one), then this status.", |request| {
+        let code = request.number()?;
+        let end = trailers(code, &format!("this is status {code}"));
+        Some(vec![Step::AwaitRequest, head(), data(message(b"one")), end])
+    }),
     Fault::plain("InformationalFirst", "Heads 100 and 103 come before a good response.", |_| {
         Some(vec![
             headers(&[(":status", "100")], false),

@@ -29,9 +29,8 @@ pub fn write(cache: &Path, out: &Path) -> Result<(), Error> {
         let path = out.join(file.name);
         std::fs::write(&path, text).context(|| format!("cannot write {}", path.display()))
     };
-    let weather = pick(&source, &WEATHER, |index, row| {
-        index % 120 == 0 || row[5] == "NA" || row[9] == "NA"
-    })?;
+    let weather =
+        pick(&source, &WEATHER, |index, row| index % 120 == 0 || row[5] == "NA" || row[9] == "NA")?;
     let mut named = HashSet::new();
     let flights = pick(&source, &FLIGHTS, |index, row| {
         let taken = index % 1_200 == 0 || (row[3] == "NA" && index % 500 == 0);

@@ -191,10 +191,7 @@ fn from_tar(archive: &[u8], name: &str) -> std::io::Result<Vec<u8>> {
             return Ok(content);
         }
     }
-    Err(std::io::Error::new(
-        std::io::ErrorKind::NotFound,
-        "it is not there",
-    ))
+    Err(std::io::Error::new(std::io::ErrorKind::NotFound, "it is not there"))
 }
 
 fn from_zip(archive: &[u8], name: &str) -> std::io::Result<Vec<u8>> {

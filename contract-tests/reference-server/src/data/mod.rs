@@ -55,9 +55,7 @@ impl Source {
     pub fn open(cache: &Path) -> Self {
         let directory = full_directory(cache);
         let complete = files::ALL.iter().all(|f| directory.join(f.name).is_file());
-        Self {
-            directory: complete.then_some(directory),
-        }
+        Self { directory: complete.then_some(directory) }
     }
 
     /// Full or excerpt.

@@ -72,11 +72,7 @@ pub fn prepare(cache: &Path) -> Result<(Manifest, bool), Error> {
 
     let mut files = write_flights(&source, cache)?;
     files.push(write_records(&source, cache)?);
-    let manifest = Manifest {
-        version: VERSION,
-        data: source.kind(),
-        files,
-    };
+    let manifest = Manifest { version: VERSION, data: source.kind(), files };
     let path = cache.join(MANIFEST);
     let mut text = serde_json::to_string_pretty(&manifest).context(|| "manifest".into())?;
     text.push('\n');
@@ -173,10 +169,9 @@ impl FlightContext {
     fn log_entry(&self, flight: &Flight) -> LogEntry {
         let (severity, event) = match (flight.dep_delay, flight.air_time) {
             (None, _) => (Severity::Error, "cancelled".to_owned()),
-            (Some(late), None) => (
-                Severity::Warn,
-                format!("departed {} and did not arrive as planned", delay(late)),
-            ),
+            (Some(late), None) => {
+                (Severity::Warn, format!("departed {} and did not arrive as planned", delay(late)))
+            }
             // An hour is where the traffic statistics begin to count a long delay.
             (Some(late), _) if late >= 60 => (Severity::Warn, format!("departed {}", delay(late))),
             (Some(late), _) if late > 0 => (Severity::Info, format!("departed {}", delay(late))),
@@ -193,10 +188,7 @@ impl FlightContext {
         add("airline", airline.map(|airline| &airline.name));
         let destination = self.airports.get(&flight.dest);
         add("destination", destination.map(|airport| &airport.name));
-        add(
-            "destination.timezone",
-            destination.and_then(|airport| airport.tzone.as_ref()),
-        );
+        add("destination.timezone", destination.and_then(|airport| airport.tzone.as_ref()));
         add("aircraft", flight.tailnum.as_ref());
         let plane = flight.tailnum.as_ref().and_then(|id| self.planes.get(id));
         add("aircraft.manufacturer", plane.map(|p| &p.manufacturer));
@@ -208,10 +200,7 @@ impl FlightContext {
         // happens, a cancellation when it was due.
         let minutes = i64::from(flight.minute) + i64::from(flight.dep_delay.unwrap_or(0));
         LogEntry {
-            time: Some(Timestamp {
-                seconds: flight.time_hour.seconds + 60 * minutes,
-                nanos: 0,
-            }),
+            time: Some(Timestamp { seconds: flight.time_hour.seconds + 60 * minutes, nanos: 0 }),
             severity: severity.into(),
             logger: format!("departures.{}", flight.origin),
             message: format!(
@@ -294,10 +283,7 @@ pub(super) fn bar(what: &'static str, total: u64) -> ProgressBar {
     let (progress, template) = if total == 0 {
         (ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}")
     } else {
-        (
-            ProgressBar::new(total),
-            "{msg} [{wide_bar}] {human_pos}/{human_len} {eta}",
-        )
+        (ProgressBar::new(total), "{msg} [{wide_bar}] {human_pos}/{human_len} {eta}")
     };
     // The templates are constants: one that does not parse falls back to the plain bar.
     let style = ProgressStyle::with_template(template);

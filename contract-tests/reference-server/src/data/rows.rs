@@ -53,9 +53,8 @@ fn utc<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error
 
 /// A day as in `Jan 1 2000`, taken as its start in UTC.
 fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let text = String::deserialize(deserializer)?;
     let parse = || {
         let mut parts = text.split(' ');
@@ -121,12 +120,7 @@ pub(crate) struct Stock {
 
 impl From<Stock> for PriceUpdate {
     fn from(row: Stock) -> Self {
-        Self {
-            symbol: row.symbol,
-            time: Some(row.date),
-            price: row.price,
-            sequence: 0,
-        }
+        Self { symbol: row.symbol, time: Some(row.date), price: row.price, sequence: 0 }
     }
 }
 

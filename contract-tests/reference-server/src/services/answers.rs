@@ -22,12 +22,7 @@ where
 {
     /// `step` gets each request and adds its answers; its error ends the call.
     pub(super) fn new(requests: Streaming<Request>, step: Step) -> Self {
-        Self {
-            requests,
-            waiting: VecDeque::new(),
-            step,
-            ended: false,
-        }
+        Self { requests, waiting: VecDeque::new(), step, ended: false }
     }
 }
 

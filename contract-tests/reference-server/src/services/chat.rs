@@ -41,15 +41,10 @@ impl Rooms {
         let mut rooms = self.lock();
         let members = rooms.entry(room.to_owned()).or_default();
         if members.iter().any(|member| member.name == name) {
-            return Err(Status::already_exists(format!(
-                "room {room:?} has a member {name:?}"
-            )));
+            return Err(Status::already_exists(format!("room {room:?} has a member {name:?}")));
         }
         broadcast(members, room, name, &Event::Join(Join::default()));
-        members.push(Member {
-            name: name.to_owned(),
-            outbox: outbox.clone(),
-        });
+        members.push(Member { name: name.to_owned(), outbox: outbox.clone() });
         let members = members.iter().map(|member| member.name.clone()).collect();
         outbox.push(message(room, name, Event::Join(Join { members })));
         Ok(Membership {
@@ -79,11 +74,7 @@ fn broadcast(members: &mut Vec<Member>, room: &str, sender: &str, event: &Event)
 }
 
 fn message(room: &str, member: &str, event: Event) -> ChatMessage {
-    ChatMessage {
-        room: room.to_owned(),
-        member: member.to_owned(),
-        event: Some(event),
-    }
+    ChatMessage { room: room.to_owned(), member: member.to_owned(), event: Some(event) }
 }
 
 /// Leaves the room when dropped.
@@ -145,11 +136,9 @@ impl Outbox {
             waiting.bytes += size;
             waiting.messages.push_back(message);
         } else {
-            waiting
-                .end
-                .get_or_insert(Err(Status::resource_exhausted(format!(
-                    "disconnected: more than {MAX_WAITING} bytes of messages waited to be read"
-                ))));
+            waiting.end.get_or_insert(Err(Status::resource_exhausted(format!(
+                "disconnected: more than {MAX_WAITING} bytes of messages waited to be read"
+            ))));
         }
         waiting.wake();
         fits
@@ -201,9 +190,7 @@ async fn listen(
     };
     let (room, name) = (first.room, first.member);
     if room.is_empty() || name.is_empty() {
-        return Err(Status::invalid_argument(
-            "room and member must not be empty",
-        ));
+        return Err(Status::invalid_argument("room and member must not be empty"));
     }
     match first.event {
         Some(Event::Join(join)) if join.members.is_empty() => {}

@@ -68,10 +68,7 @@ fn report(metadata: &mut Metadata) -> Result<Vec<MetadataEntry>, Status> {
         }
     }
     let entries = by_key.into_iter().flat_map(|(key, values)| {
-        values.into_iter().map(|value| MetadataEntry {
-            key: key.to_owned(),
-            value,
-        })
+        values.into_iter().map(|value| MetadataEntry { key: key.to_owned(), value })
     });
     Ok(entries.collect())
 }
@@ -190,11 +187,7 @@ impl Answers {
         }
         if self.left == 0 {
             let never = self.request.never_answer || self.request.never_finish;
-            return if never {
-                Poll::Pending
-            } else {
-                Poll::Ready(None)
-            };
+            return if never { Poll::Pending } else { Poll::Ready(None) };
         }
         self.left -= 1;
         let interval = u64::from(self.request.interval_ms);
@@ -286,12 +279,7 @@ impl Echo for Service {
         if never_answer {
             std::future::pending::<()>().await;
         }
-        Ok(Response::new(AnswerStream {
-            requests: None,
-            current,
-            metadata,
-            progress,
-        }))
+        Ok(Response::new(AnswerStream { requests: None, current, metadata, progress }))
     }
 
     async fn client_stream(

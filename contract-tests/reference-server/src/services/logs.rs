@@ -22,9 +22,7 @@ impl LogCollector for Service {
         let mut encoded = Vec::new();
         while let Some(batch) = batches.message().await? {
             encoded.clear();
-            batch
-                .encode(&mut encoded)
-                .map_err(|error| Status::internal(error.to_string()))?;
+            batch.encode(&mut encoded).map_err(|error| Status::internal(error.to_string()))?;
             crc32.update(&encoded);
             summary.bytes += encoded.len() as u64;
             summary.batches += 1;

@@ -28,12 +28,7 @@ impl Service {
             let own = ticks.filter(|(_, tick)| tick.symbol == *symbol);
             own.map(|(place, _)| place).collect()
         });
-        Self {
-            replays: Arc::new(Replays {
-                places: places.collect(),
-                data,
-            }),
-        }
+        Self { replays: Arc::new(Replays { places: places.collect(), data }) }
     }
 }
 
@@ -57,15 +52,12 @@ impl Updates {
     fn apply(&mut self, request: &SubscribeRequest) -> Result<(), Status> {
         let symbols = &self.replays.data.symbols;
         let find = |name: &String| {
-            symbols
-                .iter()
-                .position(|symbol| symbol == name)
-                .ok_or_else(|| {
-                    Status::invalid_argument(format!(
-                        "unknown symbol {name:?}; the symbols are {}",
-                        symbols.join(", ")
-                    ))
-                })
+            symbols.iter().position(|symbol| symbol == name).ok_or_else(|| {
+                Status::invalid_argument(format!(
+                    "unknown symbol {name:?}; the symbols are {}",
+                    symbols.join(", ")
+                ))
+            })
         };
         let add: Vec<_> = request.add.iter().map(find).collect::<Result<_, _>>()?;
         let remove: Vec<_> = request.remove.iter().map(find).collect::<Result<_, _>>()?;
@@ -89,10 +81,7 @@ impl Updates {
             .min()?;
         let sent = &mut self.subscriptions[symbol].sent;
         *sent += 1;
-        Some(PriceUpdate {
-            sequence: *sent as u64,
-            ..data.ticks[place].clone()
-        })
+        Some(PriceUpdate { sequence: *sent as u64, ..data.ticks[place].clone() })
     }
 }
 

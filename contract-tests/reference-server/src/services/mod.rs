@@ -44,9 +44,7 @@ pub(crate) async fn routes(data: Arc<Data>, calls: Calls) -> Result<Routes, Erro
         ($service:expr) => {{
             let mut service = $service;
             for encoding in [Gzip, Deflate, Zstd] {
-                service = service
-                    .accept_compressed(encoding)
-                    .send_compressed(encoding);
+                service = service.accept_compressed(encoding).send_compressed(encoding);
             }
             service
         }};
@@ -54,9 +52,7 @@ pub(crate) async fn routes(data: Arc<Data>, calls: Calls) -> Result<Routes, Erro
 
     let (reporter, health) = tonic_health::server::health_reporter();
     for name in NAMES {
-        reporter
-            .set_service_status(name, ServingStatus::Serving)
-            .await;
+        reporter.set_service_status(name, ServingStatus::Serving).await;
     }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(millstream_proto::DESCRIPTOR_SET)
@@ -68,20 +64,12 @@ pub(crate) async fn routes(data: Arc<Data>, calls: Calls) -> Result<Routes, Erro
         .max_decoding_message_size(echo::MAX_PAYLOAD + 1024 * 1024);
     Ok(Routes::new(health)
         .add_service(reflection)
-        .add_service(every_compression!(ChatServiceServer::new(
-            chat::Service::default()
-        )))
+        .add_service(every_compression!(ChatServiceServer::new(chat::Service::default())))
         .add_service(every_compression!(echo))
         .add_service(every_compression!(LogCollectorServer::new(logs::Service)))
-        .add_service(every_compression!(MarketDataServer::new(
-            market::Service::new(data.clone())
-        )))
+        .add_service(every_compression!(MarketDataServer::new(market::Service::new(data.clone()))))
         .add_service(every_compression!(DataSyncServer::new(sync::Service)))
-        .add_service(every_compression!(DeviceManagerServer::new(
-            telemetry::Service
-        )))
-        .add_service(every_compression!(WeatherServer::new(
-            weather::Service::new(data)
-        )))
+        .add_service(every_compression!(DeviceManagerServer::new(telemetry::Service)))
+        .add_service(every_compression!(WeatherServer::new(weather::Service::new(data))))
         .prepare())
 }

@@ -106,8 +106,7 @@ impl Exchange {
             value: self.checksum.clone().finalize().to_be_bytes().to_vec(),
         };
         let message = self.send(Body::Record(record))?;
-        self.unacknowledged
-            .insert(message.sequence_id, message.logical_clock);
+        self.unacknowledged.insert(message.sequence_id, message.logical_clock);
         Ok(message)
     }
 
@@ -116,11 +115,7 @@ impl Exchange {
         self.clock = self.clock.checked_add(1).ok_or_else(|| {
             Status::out_of_range("logical_clock is at its end: no greater one is left")
         })?;
-        Ok(StreamMessage {
-            sequence_id: self.sent_id,
-            logical_clock: self.clock,
-            body: Some(body),
-        })
+        Ok(StreamMessage { sequence_id: self.sent_id, logical_clock: self.clock, body: Some(body) })
     }
 }
 

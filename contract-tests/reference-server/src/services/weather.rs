@@ -30,11 +30,7 @@ impl Service {
                 by_hour.insert((origin.clone(), hour.seconds), index);
             }
         }
-        Self {
-            data,
-            origins,
-            by_hour,
-        }
+        Self { data, origins, by_hour }
     }
 
     fn unknown(&self, origin: &str) -> Status {
@@ -86,8 +82,6 @@ impl Weather for Service {
             let observation = &data.observations[index];
             (origin.is_empty() || origin == observation.origin).then(|| Ok(observation.clone()))
         });
-        Ok(Response::new(Box::pin(tokio_stream::iter(
-            admitted.take(limit),
-        ))))
+        Ok(Response::new(Box::pin(tokio_stream::iter(admitted.take(limit)))))
     }
 }

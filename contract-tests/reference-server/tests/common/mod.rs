@@ -15,9 +15,7 @@ use tonic::{Code, Status, Streaming};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .expect("the test takes too long")
+    tokio::time::timeout(PATIENCE, work).await.expect("the test takes too long")
 }
 
 /// Serves the excerpt on a free port.
@@ -26,29 +24,18 @@ pub async fn server() -> Running {
 }
 
 pub async fn server_with(options: Options) -> Running {
-    let options = Options {
-        http: Some(([127, 0, 0, 1], 0).into()),
-        ..options
-    };
-    within(reference_server::start(options))
-        .await
-        .expect("the server starts")
+    let options = Options { http: Some(([127, 0, 0, 1], 0).into()), ..options };
+    within(reference_server::start(options)).await.expect("the server starts")
 }
 
 pub async fn connect(server: &Running) -> Channel {
-    let target = server
-        .ready()
-        .http
-        .clone()
-        .expect("there is an http target");
+    let target = server.ready().http.clone().expect("there is an http target");
     connect_to(&target).await
 }
 
 pub async fn connect_to(target: &str) -> Channel {
     let endpoint = Endpoint::from_shared(target.to_owned()).expect("a target");
-    within(endpoint.connect())
-        .await
-        .expect("the server accepts")
+    within(endpoint.connect()).await.expect("the server accepts")
 }
 
 /// Every message of a stream that ends with OK.

@@ -19,7 +19,7 @@ use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
 /// Longer than anything here takes on the slowest machine: a wait that ends with it has failed.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(120);
 /// Long enough for a thread to begin to wait.
 pub const SHORT: Duration = Duration::from_millis(30);
 
@@ -35,6 +35,16 @@ pub const NEVER: &str = "/test.T/Never";
 pub struct Server {
     pub address: SocketAddr,
     pub seen: Arc<Seen>,
+    started: Instant,
+}
+
+/// A wait looks once more when its time runs out, and so a lost wake-up would only cost time.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            assert!(self.started.elapsed() < LONG / 2, "only a timeout ended a wait");
+        }
+    }
 }
 
 /// What the server has seen.
@@ -63,7 +73,8 @@ impl Server {
                 }
             });
         });
-        Server { address: receive.recv_timeout(LONG).expect("a server"), seen }
+        let address = receive.recv_timeout(LONG).expect("a server");
+        Server { address, seen, started: Instant::now() }
     }
 
     pub fn target(&self) -> String {

@@ -1,0 +1,4 @@
+/** Streaming gRPC calls over the native core of Millstream. */
+module dev.millstream {
+    exports dev.millstream;
+}
