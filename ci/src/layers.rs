@@ -91,7 +91,10 @@ const LAYERS: &[Layer] = &[
     Layer { unsafe_code: true, ..layer("millstream-python", &["millstream-boundary"]) },
     Layer { unsafe_code: true, ..layer("millstream-jni", &["millstream-boundary"]) },
     layer("millstream-proto", &[]),
-    layer("millstream-cli", &["millstream", "millstream-contract", "millstream-rules"]),
+    layer(
+        "millstream-cli",
+        &["millstream", "millstream-boundary", "millstream-contract", "millstream-rules"],
+    ),
     layer("reference-server", &["millstream-proto"]),
     layer("fault-server", &["millstream-proto"]),
     layer("driver-rust", &["millstream", "millstream-proto"]),

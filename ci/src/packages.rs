@@ -198,6 +198,9 @@ mod tests {
     fn elsewhere_each_package_is_named_once_and_only_if_it_exists_there() {
         let names = missing(Purpose::Test, Manager::Other, &|_, _| None);
         assert_eq!(names, ["pkgconf", "protobuf-c", "protobuf", "cjson"]);
-        assert!(instruction(Manager::Other, &names).contains("brew install pkgconf protobuf-c protobuf cjson"));
+        assert!(
+            instruction(Manager::Other, &names)
+                .contains("brew install pkgconf protobuf-c protobuf cjson")
+        );
     }
 }

@@ -4,6 +4,7 @@ use crate::{process::Failure, steps::Step};
 
 mod build;
 mod checks;
+mod examples;
 mod tests;
 
 /// The guides whose examples are checked against the files of examples/.
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Step> {
     let mut steps = checks::steps();
     steps.extend(build::steps());
     steps.extend(tests::steps());
+    steps.extend(examples::steps());
     steps
 }
 

@@ -7,7 +7,7 @@ use crate::{
     count::{self, Language, Tally},
     process::{Cmd, Failure},
     steps::{Cx, Report, Step},
-    tools::{self, venv_bin},
+    tools::venv_bin,
 };
 
 /// The steps, in their order.
@@ -126,10 +126,4 @@ fn finish(
         .map_err(|error| Failure::new(format!("{}: {error}", report.display())))?;
     let tests = read(&xml).map_err(Failure::new)?;
     Ok(Report { tests, note: String::new() })
-}
-
-#[allow(dead_code)]
-fn empty_venv(cx: &mut Cx<'_>) -> Result<(), Failure> {
-    let dir = cx.ws.target("readme-venv");
-    tools::make_venv(cx, &dir)
 }

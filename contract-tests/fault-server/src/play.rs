@@ -61,7 +61,15 @@ impl Player<'_> {
             Step::Headers(headers) => self.send_headers(&headers).await,
             Step::Data(data) => self.send_data(&data).await,
             Step::Flood(count) => self.flood(count).await,
+            Step::Lockstep(count) => {
+                for number in 0..count {
+                    self.send(message(&numbered(number)[..number as usize % 64])).await?;
+                    self.pings(1).await?;
+                }
+                Ok(())
+            }
             Step::Drip(pause) => self.drip(pause).await,
+            Step::Endless(frames) => self.endless(&frames(self.id)).await,
             Step::Frame { stream, kind, flags, payload } => {
                 let stream = self.stream_of(stream);
                 connection.write_frame(&Frame { kind, flags, stream, payload }).await
@@ -235,6 +243,16 @@ impl Player<'_> {
             self.send(message(&numbered(number))).await?;
         }
         Ok(())
+    }
+
+    async fn endless(&self, frames: &[u8]) -> Result<(), Gone> {
+        let many = frames.repeat((FLOOD_WRITE / frames.len().max(1)).max(1));
+        loop {
+            self.connection.write(&many).await?;
+            // Notices the client's reset, and lets others run when the client reads all of it.
+            self.connection.until(self.id, |_| Some(())).await?;
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn sleep(&self, pause: Duration) -> Result<(), Gone> {

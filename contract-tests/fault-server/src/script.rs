@@ -110,8 +110,13 @@ pub enum Step {
     Data(Data),
     /// This many messages of 64 bytes, each in a DATA frame of its own, as fast as the windows let.
     Flood(u32),
+    /// This many messages of 0 to 63 bytes; each waits until the client has answered a PING behind
+    /// the one before, so that the client reads them one by one.
+    Lockstep(u32),
     /// A message of 64 bytes after each pause, for ever.
     Drip(Duration),
+    /// These bytes over and over, as fast as the client reads, for ever.
+    Endless(fn(stream: u32) -> Vec<u8>),
     /// A frame as it stands, whatever the windows and the standard say.
     Frame {
         /// The stream that it names.

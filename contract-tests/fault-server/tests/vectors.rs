@@ -47,7 +47,7 @@ fn every_case_is_well_formed_and_has_a_name_of_its_own() {
         assert!(case.calls >= 1, "{name}: no call");
         let expect = &case.expect;
         assert!(
-            expect.code.is_some() != !expect.code_any_of.is_empty(),
+            expect.code.is_some() == expect.code_any_of.is_empty(),
             "{name}: either code or code_any_of"
         );
         for code in expect.codes() {

@@ -142,6 +142,24 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "fork")]
+    fn a_forked_child_does_not_wait_where_a_thread_of_the_parent_may_hold_the_lock() {
+        let parents = current();
+        // SAFETY: the child compares two pointers and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let same = Arc::ptr_eq(&parents, &current());
+            // SAFETY: ends the child without what the test harness does at exit.
+            unsafe { libc::_exit(i32::from(same)) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of this process and a place for its status.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert!(Arc::ptr_eq(&parents, &current()));
+    }
+
+    #[test]
     fn the_token_of_the_standard_library_stays_with_the_host() {
         let _prompt = Prompt::new();
         thread::current().unpark();

@@ -219,6 +219,7 @@ fn dropping_the_last_clone_of_a_call_cancels_it_and_takes_its_watches_back() {
     drop(clone);
     eventually("the server sees the reset", || server.seen.resets.load(Ordering::SeqCst) == 1);
     assert!(!queue.wait(Some(SHORT)).unwrap(), "the host has let go of the call");
+    assert_eq!(queue.wakes(), 0, "not even for a moment");
 }
 
 #[test]
@@ -405,6 +406,41 @@ fn many_threads_share_a_channel() {
             });
         }
     });
+}
+
+#[test]
+fn a_lost_connection_ends_the_wait_for_its_messages_and_the_next_call_connects_again() {
+    let server = Server::start();
+    let channel = open(&server);
+    let call = channel.call(ECHO, CallKind::Bidi, options()).unwrap();
+    assert!(call.wait(Interest::HEADERS, Some(LONG)).unwrap());
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| call.next_batch(&mut Batch::new(), Some(LONG)).unwrap());
+        thread::sleep(SHORT);
+        server.hang_up();
+        assert_eq!(receiver.join().unwrap(), Received::End);
+    });
+    assert_eq!(code(&call), Some(Code::Unavailable));
+    let options = CallOptions { wait_for_ready: true, ..options() };
+    let again = channel.call_with(ECHO, CallKind::Unary, options, b"again").unwrap();
+    assert!(again.wait(Interest::STATUS, Some(LONG)).unwrap());
+    assert_eq!(code(&again), Some(Code::Ok));
+}
+
+#[test]
+fn dropping_a_channel_takes_the_watch_of_its_state_back() {
+    let server = Server::start();
+    let channel = open(&server);
+    let queue = Queue::new().unwrap();
+    let call = channel.call(ECHO, CallKind::Bidi, options()).unwrap();
+    assert!(call.wait(Interest::HEADERS, Some(LONG)).unwrap());
+    channel.watch_state(ConnectivityState::Ready, &queue, 1).unwrap();
+    drop(channel);
+    server.hang_up(); // which changes the state of what the call still uses
+    assert!(call.wait(Interest::STATUS, Some(LONG)).unwrap());
+    assert_eq!(code(&call), Some(Code::Unavailable));
+    assert!(!queue.wait(Some(SHORT)).unwrap(), "the host has let go of the channel");
+    assert_eq!(queue.wakes(), 0);
 }
 
 #[test]

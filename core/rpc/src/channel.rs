@@ -84,7 +84,7 @@ impl Channel {
             )
         })?;
         let tls = target.tls.then(|| Tls::new(&options.tls, &target.endpoint)).transpose()?;
-        let ours = concat!("millstream/", env!("CARGO_PKG_VERSION"));
+        let ours = concat!("grpc-rust-millstream/", env!("CARGO_PKG_VERSION"));
         let user_agent = match &options.user_agent {
             Some(theirs) => format!("{theirs} {ours}"),
             None => ours.to_owned(),

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    ops::Range,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -138,11 +139,66 @@ pub(crate) struct Monitored {
     transport: Box<dyn Transport>,
     traffic: Arc<Traffic>,
     filter: Filter,
+    /// What was read while the reader had little room; `waiting` of it goes out first.
+    aside: Vec<u8>,
+    waiting: Range<usize>,
+    /// Reads since the transport was last found empty or h2 got its turn to write.
+    row: u32,
 }
+
+/// h2 writes when there is nothing left to read, and tokio lets a task do so much at a time: a peer
+/// that sends without end would keep it from ever writing. So h2 is told now and then that there is
+/// nothing left.
+const LONGEST_ROW: u32 = 32;
+
+/// h2 offers the rest of a buffer that it has filled before, so a single byte may be all. The
+/// filter wants to see a whole frame header.
+const LITTLE_ROOM: usize = 64;
+const ASIDE: usize = 4 << 10;
 
 impl Monitored {
     pub(crate) fn new(transport: Box<dyn Transport>, traffic: Arc<Traffic>) -> Monitored {
-        Monitored { transport, traffic, filter: Filter::default() }
+        Monitored {
+            transport,
+            traffic,
+            filter: Filter::default(),
+            aside: Vec::new(),
+            waiting: 0..0,
+            row: 0,
+        }
+    }
+
+    /// Reads and filters until something is left, or the end.
+    fn fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        loop {
+            self.row += 1;
+            if self.row > LONGEST_ROW {
+                self.row = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            buf.put_slice(&self.filter.cut);
+            let read_from = buf.filled().len();
+            let result = Pin::new(&mut *self.transport).poll_read(cx, buf);
+            if !matches!(result, Poll::Ready(Ok(()))) {
+                self.row = 0;
+                buf.set_filled(start);
+                return result;
+            }
+            if buf.filled().len() == read_from {
+                // The end. What was held back goes out as it is: h2 reports the cut frame.
+                self.filter.cut.clear();
+                return result;
+            }
+            self.traffic.read(&buf.filled()[read_from..]);
+            let kept = self.filter.pass(&mut buf.filled_mut()[start..]);
+            buf.set_filled(start + kept);
+            if kept > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            // Everything was taken out or held back, and an empty read would mean the end.
+        }
     }
 }
 
@@ -153,32 +209,23 @@ impl AsyncRead for Monitored {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let start = buf.filled().len();
-        // Room for a whole frame header is needed to look at one; h2 always offers far more.
-        if buf.remaining() <= FRAME_HEADER {
-            return Poll::Ready(Err(io::Error::other("the read buffer is too small for HTTP/2")));
+        if this.waiting.is_empty() {
+            if buf.remaining() >= LITTLE_ROOM {
+                return this.fill(cx, buf);
+            }
+            let mut aside = std::mem::take(&mut this.aside);
+            aside.resize(ASIDE, 0);
+            let mut read = ReadBuf::new(&mut aside);
+            let result = this.fill(cx, &mut read);
+            this.waiting = 0..read.filled().len();
+            this.aside = aside;
+            ready!(result)?;
         }
-        loop {
-            buf.put_slice(&this.filter.cut);
-            let read_from = buf.filled().len();
-            let result = Pin::new(&mut *this.transport).poll_read(cx, buf);
-            if !matches!(result, Poll::Ready(Ok(()))) {
-                buf.set_filled(start);
-                return result;
-            }
-            if buf.filled().len() == read_from {
-                // The end. What was held back goes out as it is: h2 reports the cut frame.
-                this.filter.cut.clear();
-                return result;
-            }
-            this.traffic.read(&buf.filled()[read_from..]);
-            let kept = this.filter.pass(&mut buf.filled_mut()[start..]);
-            buf.set_filled(start + kept);
-            if kept > 0 {
-                return Poll::Ready(Ok(()));
-            }
-            // Everything was taken out or held back, and an empty read would mean the end.
-        }
+        let now = this.waiting.len().min(buf.remaining());
+        let from = this.waiting.start;
+        buf.put_slice(&this.aside[from..from + now]);
+        this.waiting.start += now;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -255,6 +302,37 @@ mod tests {
             }
             prop_assert_eq!(passed, expected);
             prop_assert!(filter.cut.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_with_room_for_a_single_byte_gets_everything() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let mut stream = Vec::new();
+        let mut expected = Vec::new();
+        for length in 0..200_u16 {
+            let payload = vec![length as u8; usize::from(length)];
+            stream.extend(frame(DATA, 0, &payload));
+            if length > 0 {
+                expected.extend(frame(DATA, 0, &payload));
+            }
+        }
+        for room in [1, 2, 9, 10, LITTLE_ROOM] {
+            let (mut peer, transport) = tokio::io::duplex(97);
+            let mut monitored = Monitored::new(Box::new(transport), Arc::new(Traffic::new()));
+            let stream = stream.clone();
+            let writer = tokio::spawn(async move { peer.write_all(&stream).await });
+            let mut passed = Vec::new();
+            let mut buffer = vec![0; room];
+            loop {
+                match monitored.read(&mut buffer).await.unwrap() {
+                    0 => break,
+                    read => passed.extend_from_slice(&buffer[..read]),
+                }
+            }
+            writer.await.unwrap().unwrap();
+            assert_eq!(passed, expected, "with room for {room}");
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    frames::{error, kind},
-    script::{Fault, Step, Target, data, head, message, ok, raw, trailers},
+    frames::{encode_fields, error, flag, kind, write_frame},
+    script::{Fault, Request, Step, Target, data, head, message, ok, raw, trailers},
 };
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -97,6 +97,12 @@ pub(super) const FAULTS: &[Fault] = &[
             let pause = request.number().filter(|n| *n > 0)?;
             Some(vec![head(), Step::Drip(Duration::from_millis(pause.into()))])
         },
+    ),
+    Fault::with(
+        "Endless",
+        "empty-data|empty-headers|informational|continuation|ping|settings|priority|unknown|window-update",
+        "A head and a message, then frames of this kind as fast as the client reads, for ever.",
+        endless,
     ),
     Fault::with(
         "CancelledAfter",
@@ -208,6 +214,41 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
 ];
+
+fn endless(request: &Request<'_>) -> Option<Vec<Step>> {
+    fn one(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write_frame(kind, flags, stream, payload, &mut bytes);
+        bytes
+    }
+    let good = [head(), data(message(b"whole"))];
+    let none = [];
+    let (before, frames): (_, fn(u32) -> Vec<u8>) = match request.argument {
+        "empty-data" => (good.into(), |stream| one(kind::DATA, 0, stream, b"")),
+        "empty-headers" => {
+            (good.into(), |stream| one(kind::HEADERS, flag::END_HEADERS, stream, b""))
+        }
+        "informational" => (Vec::from(none), |stream| {
+            let block = encode_fields([(&b":status"[..], &b"103"[..]), (b"x-hint", &[b'h'; 200])]);
+            one(kind::HEADERS, flag::END_HEADERS, stream, &block)
+        }),
+        // The HEADERS that they continue comes once, and never its end.
+        "continuation" => (vec![raw(kind::HEADERS, 0, [])], |stream| {
+            let block = encode_fields([(&b"x-more"[..], &[b'm'; 200][..])]);
+            one(kind::CONTINUATION, 0, stream, &block)
+        }),
+        "ping" => (good.into(), |_| one(kind::PING, 0, 0, b"for ever")),
+        "settings" => (good.into(), |_| one(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
+        "priority" => (good.into(), |stream| one(kind::PRIORITY, 0, stream, &[0, 0, 0, 0, 15])),
+        "unknown" => (good.into(), |stream| one(0xbb, 0, stream, b"nobody knows")),
+        "window-update" => (good.into(), |_| one(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        _ => return None,
+    };
+    let mut script = vec![Step::AwaitRequest];
+    script.extend(before);
+    script.push(Step::Endless(frames));
+    Some(script)
+}
 
 fn go_away(with_this: bool, code: u32, debug: &'static str) -> Step {
     Step::GoAway { with_this, code, debug }

@@ -37,6 +37,16 @@ pub(super) const FAULTS: &[Fault] = &[
         |request| Some(vec![Step::AwaitRequest, head(), Step::Flood(request.number()?), ok()]),
     ),
     Fault::with(
+        "Lockstep",
+        "<count>",
+        "This many messages of 0 to 63 bytes, each sent when the client has answered a PING behind \
+         the one before: it reads them in small pieces that end everywhere in its buffers.",
+        |request| {
+            let count = request.number().filter(|n| *n <= 1_000_000)?;
+            Some(vec![Step::AwaitRequest, head(), Step::Lockstep(count), ok()])
+        },
+    ),
+    Fault::with(
         "Messages",
         "<count>",
         "This many messages (0, 1, 2, ... as text), then OK.",
@@ -129,7 +139,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::with(
         "EndInside",
-        "prefix-<code> | message-<code>",
+        "prefix-<code>|message-<code>",
         "A good message, then the stream ends inside a prefix or a message, with this status.",
         end_inside,
     ),

@@ -8,20 +8,20 @@ use crate::{
 pub(super) const FAULTS: &[Fault] = &[
     Fault::with(
         "Malformed",
-        "upper-case-header | pseudo-header-late | pseudo-header-unknown | pseudo-header-in-trailers | \
-         connection-header | content-length-short | content-length-long | trailers-without-end | \
-         empty-header-name | zero-window-update | request-pseudo-header",
+        "upper-case-header|pseudo-header-late|pseudo-header-unknown|pseudo-header-in-trailers|\
+         connection-header|content-length-short|content-length-long|trailers-without-end|\
+         empty-header-name|zero-window-update|request-pseudo-header",
         "A response that is malformed (RFC 9113, 8.1.1), which is an error of its stream.",
         malformed,
     ),
     Fault::with(
         "Violation",
-        "push-promise | data-on-connection | data-on-idle-stream | headers-on-idle-stream | \
-         reset-on-idle-stream | reset-on-connection | oversized-frame | broken-hpack | \
-         hpack-bad-index | lone-continuation | interleaved-continuation | settings-length | \
-         settings-value | settings-on-stream | settings-ack-payload | ping-length | ping-on-stream | \
-         goaway-on-stream | goaway-length | reset-length | window-update-length | \
-         zero-connection-window-update | connection-window-overflow | padding-too-long",
+        "push-promise|data-on-connection|data-on-idle-stream|headers-on-idle-stream|\
+         reset-on-idle-stream|reset-on-connection|oversized-frame|broken-hpack|\
+         hpack-bad-index|lone-continuation|interleaved-continuation|settings-length|\
+         settings-value|settings-on-stream|settings-ack-payload|ping-length|ping-on-stream|\
+         goaway-on-stream|goaway-length|reset-length|window-update-length|\
+         zero-connection-window-update|connection-window-overflow|padding-too-long",
         "A message, then a violation that is an error of the connection, then silence.",
         violation,
     ),

@@ -17,6 +17,7 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::sync::Notify;
 
 /// Longer than anything here takes on the slowest machine: a wait that ends with it has failed.
 pub const LONG: Duration = Duration::from_secs(120);
@@ -53,6 +54,7 @@ pub struct Seen {
     pub started: AtomicUsize,
     /// Streams that the client reset.
     pub resets: AtomicUsize,
+    hang_up: Notify,
 }
 
 impl Server {
@@ -77,6 +79,11 @@ impl Server {
         Server { address, seen, started: Instant::now() }
     }
 
+    /// Drops the connections that there are.
+    pub fn hang_up(&self) {
+        self.seen.hang_up.notify_waiters();
+    }
+
     pub fn target(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -93,9 +100,14 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 async fn serve(socket: tokio::net::TcpStream, seen: Arc<Seen>) {
     let Ok(mut connection) = h2::server::handshake(socket).await else { return };
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        tokio::spawn(answer(request, respond, seen.clone()));
-    }
+    let theirs = seen.clone();
+    let serving = tokio::spawn(async move {
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            tokio::spawn(answer(request, respond, theirs.clone()));
+        }
+    });
+    seen.hang_up.notified().await;
+    serving.abort();
 }
 
 async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, seen: Arc<Seen>) {

@@ -80,7 +80,8 @@ class CallsTest {
     @Test
     void aServerStreamIsIteratedInOrder() {
         List<Long> sequences = new ArrayList<>();
-        try (var call = channel.serverStream(Echo.SERVER_STREAM, Echo.answers(1000, 10), Echo.BOUNDED)) {
+        try (var call =
+                channel.serverStream(Echo.SERVER_STREAM, Echo.answers(1000, 10), Echo.BOUNDED)) {
             for (EchoResponse response : call) {
                 assertEquals(10, response.getPayload().size());
                 sequences.add(response.getSequence());
@@ -92,7 +93,8 @@ class CallsTest {
 
     @Test
     void aServerStreamOfNothingIsEmpty() {
-        try (var call = channel.serverStream(Echo.SERVER_STREAM, Echo.answers(0, 1), Echo.BOUNDED)) {
+        try (var call =
+                channel.serverStream(Echo.SERVER_STREAM, Echo.answers(0, 1), Echo.BOUNDED)) {
             assertFalse(call.iterator().hasNext());
             assertNull(call.receive());
         }
@@ -100,7 +102,8 @@ class CallsTest {
 
     @Test
     void iterationGoesOnWhereItWasLeft() {
-        try (var call = channel.serverStream(Echo.SERVER_STREAM, Echo.answers(3, 1), Echo.BOUNDED)) {
+        try (var call =
+                channel.serverStream(Echo.SERVER_STREAM, Echo.answers(3, 1), Echo.BOUNDED)) {
             for (EchoResponse response : call) {
                 assertEquals(1, response.getSequence());
                 break;
@@ -117,7 +120,8 @@ class CallsTest {
         int batches = 0;
         long sum = 0;
         byte[] request = Echo.answers(messages, 20).toByteArray();
-        try (var call = channel.serverStream("/contract.v1.Echo/ServerStream", request, Echo.BOUNDED)) {
+        try (var call =
+                channel.serverStream("/contract.v1.Echo/ServerStream", request, Echo.BOUNDED)) {
             for (Batch batch : call.batches()) {
                 batches++;
                 int remaining = batch.remaining();
@@ -140,7 +144,8 @@ class CallsTest {
         int seen = 0;
         int batches = 0;
         byte[] request = Echo.answers(10_000, 20).toByteArray();
-        try (var call = channel.serverStream("/contract.v1.Echo/ServerStream", request, Echo.BOUNDED)) {
+        try (var call =
+                channel.serverStream("/contract.v1.Echo/ServerStream", request, Echo.BOUNDED)) {
             for (Batch batch : call.batches()) {
                 batches++;
                 for (byte[] message : batch) {
@@ -187,7 +192,8 @@ class CallsTest {
 
     @Test
     void aCollectionIsSentPackedAndComplete() {
-        List<EchoRequest> requests = new ArrayList<>(Collections.nCopies(50_000, Echo.request("abc")));
+        List<EchoRequest> requests =
+                new ArrayList<>(Collections.nCopies(50_000, Echo.request("abc")));
         byte[] large = new byte[100_000];
         requests.add(17, EchoRequest.newBuilder().setPayload(ByteString.copyFrom(large)).build());
         requests.add(0, EchoRequest.getDefaultInstance());
@@ -348,11 +354,20 @@ class CallsTest {
     void requestMetadataReachesTheServer() {
         Metadata sent = Metadata.of("x-one", "1").with("x-two-bin", new byte[] {(byte) 200});
         EchoRequest request = EchoRequest.newBuilder().setReportMetadata(true).build();
-        EchoResponse response =
-                channel.unary(Echo.UNARY, request, Echo.BOUNDED.withMetadata(sent));
+        EchoResponse response = channel.unary(Echo.UNARY, request, Echo.BOUNDED.withMetadata(sent));
         var entries = response.getMetadataList();
-        assertTrue(entries.stream().anyMatch(e -> e.getKey().equals("x-one") && e.getValue().toStringUtf8().equals("1")));
-        assertTrue(entries.stream().anyMatch(e -> e.getKey().equals("x-two-bin") && e.getValue().byteAt(0) == (byte) 200));
+        assertTrue(
+                entries.stream()
+                        .anyMatch(
+                                e ->
+                                        e.getKey().equals("x-one")
+                                                && e.getValue().toStringUtf8().equals("1")));
+        assertTrue(
+                entries.stream()
+                        .anyMatch(
+                                e ->
+                                        e.getKey().equals("x-two-bin")
+                                                && e.getValue().byteAt(0) == (byte) 200));
     }
 
     @Test
@@ -378,7 +393,9 @@ class CallsTest {
     void theMessagesOfAFailedStreamComeBeforeItsStatus() {
         try (var call =
                 channel.serverStream(
-                        Echo.SERVER_STREAM, Echo.finish(3, 10, "conflict", new byte[0]), Echo.BOUNDED)) {
+                        Echo.SERVER_STREAM,
+                        Echo.finish(3, 10, "conflict", new byte[0]),
+                        Echo.BOUNDED)) {
             Iterator<EchoResponse> responses = call.iterator();
             for (int i = 1; i <= 3; i++) {
                 assertEquals(i, responses.next().getSequence());
@@ -396,8 +413,7 @@ class CallsTest {
                 compression == Compression.IDENTITY
                         ? Metadata.empty()
                         : Metadata.of("x-respond-with", compression.name().toLowerCase());
-        CallOptions options =
-                Echo.BOUNDED.withCompression(compression).withMetadata(answer);
+        CallOptions options = Echo.BOUNDED.withCompression(compression).withMetadata(answer);
         String text = "again and again ".repeat(1000);
         EchoResponse response = channel.unary(Echo.UNARY, Echo.request(text), options);
         assertEquals(text, response.getPayload().toStringUtf8());

@@ -29,9 +29,7 @@ final class TestServer implements AutoCloseable {
         List<String> command = new ArrayList<>(List.of(program));
         command.addAll(arguments);
         process =
-                new ProcessBuilder(command)
-                        .redirectError(ProcessBuilder.Redirect.INHERIT)
-                        .start();
+                new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
         BufferedReader out =
                 new BufferedReader(
                         new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
@@ -68,7 +66,9 @@ final class TestServer implements AutoCloseable {
     /** The fault server that all tests share; it ends with this JVM. */
     static synchronized TestServer fault() throws IOException {
         if (fault == null) {
-            fault = new TestServer("MILLSTREAM_FAULT_SERVER", List.of("serve", "--exit-with-stdin"));
+            fault =
+                    new TestServer(
+                            "MILLSTREAM_FAULT_SERVER", List.of("serve", "--exit-with-stdin"));
         }
         return fault;
     }
