@@ -26,7 +26,9 @@ def say(text: str) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5, help="runs of everything (default 5)")
     parser.add_argument("--quick", action="store_true", help="one short run, to see that all works")
     parser.add_argument(
@@ -42,10 +44,17 @@ def arguments() -> argparse.Namespace:
         default="both",
         help="quiet: the machine as it is; busy: with one core kept busy (default both)",
     )
-    parser.add_argument("--busy", action="store_const", const="busy", dest="regime", help="--regime busy")
+    parser.add_argument(
+        "--busy", action="store_const", const="busy", dest="regime", help="--regime busy"
+    )
+    parser.add_argument(
+        "--profile", default="dist", help="Cargo profile of what is measured (default dist)"
+    )
     parser.add_argument("--no-build", action="store_true", help="measure what was built before")
     parser.add_argument("--list", action="store_true", help="name what is measured, and end")
-    parser.add_argument("--report", action="store_true", help="write the page from the last results, and end")
+    parser.add_argument(
+        "--report", action="store_true", help="write the page from the last results, and end"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -67,7 +76,8 @@ def main() -> int:
         return finish(json.loads(RESULTS.read_text()), args.output or PAGE)
     probes = select(args.only)
     try:
-        programs = build.build({p.language for p in probes}, say, rebuild=not args.no_build)
+        languages = {probe.language for probe in probes}
+        programs = build.build(languages, args.profile, say, rebuild=not args.no_build)
     except build.BuildError as error:
         say(f"run.py: {error}")
         return 1

@@ -12,8 +12,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 BENCH = TARGET / "bench"
-PROFILE = "dist"
-NATIVE = TARGET / PROFILE
 VENV = BENCH / "venv"
 MESSAGES = BENCH / "python"
 DIST = BENCH / "dist"
@@ -22,6 +20,7 @@ LOG = BENCH / "build.log"
 _TOOLS = {
     "cargo": ("builds the core and the server", "rustup (https://rustup.rs)"),
     "cc": ("compiles C", "the Debian/Ubuntu package gcc"),
+    "cmake": ("installs the C library", "the Debian/Ubuntu package cmake"),
     "java": ("runs the Java clients", "the Debian/Ubuntu package openjdk-17-jdk"),
     "mvn": ("builds the Java clients", "the Debian/Ubuntu package maven"),
 }
@@ -51,9 +50,10 @@ class Programs:
         return prefix
 
 
-def build(languages: set[str], say, *, rebuild: bool = True) -> Programs:
+def build(languages: set[str], profile: str, say, *, rebuild: bool = True) -> Programs:
     """Builds what these languages need; with ``rebuild`` false only looks for it."""
-    need = {"cargo"} | ({"cc"} if "c" in languages else set())
+    native = TARGET / ("debug" if profile == "dev" else profile)
+    need = {"cargo"} | ({"cc", "cmake"} if "c" in languages else set())
     need |= {"java", "mvn"} if "java" in languages else set()
     for tool in sorted(need):
         if shutil.which(tool) is None:
@@ -61,25 +61,25 @@ def build(languages: set[str], say, *, rebuild: bool = True) -> Programs:
             raise BuildError(f"missing: {tool}, which {what}; install {package}")
     BENCH.mkdir(parents=True, exist_ok=True)
     LOG.write_text("")
-    programs = Programs(server=[str(NATIVE / "load_server"), "--exit-with-stdin"])
+    programs = Programs(server=[str(native / "load_server"), "--exit-with-stdin"])
     programs.versions["Rust"] = _version("rustc", "--version")
     if rebuild:
         packages = ["benches"]
         packages += ["millstream-capi"] if "c" in languages else []
         packages += ["millstream-jni"] if "java" in languages else []
-        say(f"building {', '.join(packages)} (profile {PROFILE}; the first time takes minutes)")
-        _run(["cargo", "build", "--profile", PROFILE, *(w for p in packages for w in ("-p", p))])
-    programs.commands["rust"] = [str(NATIVE / "rust_client")]
+        say(f"building {', '.join(packages)} (profile {profile}; the first time takes minutes)")
+        _run(["cargo", "build", "--profile", profile, *(w for p in packages for w in ("-p", p))])
+    programs.commands["rust"] = [str(native / "rust_client")]
     if "python" in languages:
-        _python(programs, say, rebuild)
+        _python(programs, profile, say, rebuild)
     if "java" in languages:
-        _java(programs, say, rebuild)
+        _java(programs, native, say, rebuild)
     if "c" in languages:
-        _c(programs, say, rebuild)
+        _c(programs, native, say, rebuild)
     return programs
 
 
-def _python(programs: Programs, say, rebuild: bool) -> None:
+def _python(programs: Programs, profile: str, say, rebuild: bool) -> None:
     python = VENV / "bin/python"
     if rebuild:
         say("building the wheel, installing it and grpcio into a virtual environment")
@@ -89,7 +89,7 @@ def _python(programs: Programs, say, rebuild: bool) -> None:
         _run([*pip, "-r", ROOT / "benches/python/requirements.txt"])
         shutil.rmtree(DIST / "wheel", ignore_errors=True)
         _run(
-            [VENV / "bin/maturin", "build", "--profile", PROFILE]
+            [VENV / "bin/maturin", "build", "--profile", profile]
             + ["--manifest-path", ROOT / "bindings-python/Cargo.toml"]
             + ["--interpreter", python, "--out", DIST / "wheel"],
             CARGO_TARGET_DIR=str(TARGET),
@@ -113,13 +113,13 @@ def _python(programs: Programs, say, rebuild: bool) -> None:
     programs.versions.update(zip(names, _version(python, "-c", ask).split(), strict=True))
 
 
-def _java(programs: Programs, say, rebuild: bool) -> None:
+def _java(programs: Programs, native: Path, say, rebuild: bool) -> None:
     jar = DIST / "millstream.jar"
     out = BENCH / "java"
     if rebuild:
         say("building the jar and the Java clients")
         mvn = ["mvn", "--batch-mode", "--no-transfer-progress", "--quiet", "-DskipTests"]
-        library = NATIVE / ("libmillstream_jni" + (".dylib" if sys.platform == "darwin" else ".so"))
+        library = native / ("libmillstream_jni" + (".dylib" if sys.platform == "darwin" else ".so"))
         _run(
             [*mvn, "-f", ROOT / "bindings-java/pom.xml", "-pl", "millstream", "package"]
             + [f"-Dmillstream.native={library}"]
@@ -146,14 +146,21 @@ def _java(programs: Programs, say, rebuild: bool) -> None:
             programs.versions[name] = found.stem.removeprefix(f"{prefix}-")
 
 
-def _c(programs: Programs, say, rebuild: bool) -> None:
+def _c(programs: Programs, native: Path, say, rebuild: bool) -> None:
     client = BENCH / "bench_client"
     if rebuild:
         say("building the C client")
+        # The library is found by the name that it has for the linker, as once it is installed.
+        library = DIST / "c/lib"
+        _run(
+            ["cmake", "-S", ROOT / "bindings-c", "-B", BENCH / "cmake", "-DBUILD_TESTING=OFF"]
+            + ["-DCMAKE_INSTALL_LIBDIR=lib", f"-DMILLSTREAM_CARGO_DIR={native}"]
+        )
+        _run(["cmake", "--install", BENCH / "cmake", "--prefix", DIST / "c"])
         _run(
             ["cc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-Wall", "-Wextra"]
-            + ["-I", ROOT / "include", ROOT / "benches/c/bench_client.c", "-o", client]
-            + ["-L", NATIVE, f"-Wl,-rpath,{NATIVE}", "-lmillstream"]
+            + ["-I", DIST / "c/include", ROOT / "benches/c/bench_client.c", "-o", client]
+            + ["-L", library, f"-Wl,-rpath,{library}", "-lmillstream"]
         )
     programs.commands["c"] = [str(client)]
     programs.versions["C compiler"] = _version("cc", "--version").splitlines()[0]

@@ -71,37 +71,96 @@ def _probes() -> list[Probe]:
 
     group = "Python, server stream, packed, bytes"
     add("grpcio.bytes", group, "grpcio", grpcio, "packed", 40_000)
-    add("grpcio-best.bytes", group, "grpcio, SingleThreadedUnaryStream", grpcio, "packed", 200_000, best)
+    add(
+        "grpcio-best.bytes",
+        group,
+        "grpcio, SingleThreadedUnaryStream",
+        grpcio,
+        "packed",
+        200_000,
+        best,
+    )
     add("grpc.aio.bytes", group, "grpc.aio", grpc_aio, "packed", 40_000)
     add("py.bytes", group, "Millstream", sync, "packed", 10_000_000)
     add("py.aio.bytes", group, "Millstream asyncio", aio, "packed", 10_000_000)
     add("py.batches", group, "Millstream, batches()", sync, "packed", 10_000_000, "--batches")
-    add("py.aio.batches", group, "Millstream asyncio, batches()", aio, "packed", 10_000_000, "--batches")
-    add("py.aio.uvloop", group, "Millstream asyncio under uvloop", aio, "packed", 10_000_000, "--uvloop")
+    add(
+        "py.aio.batches",
+        group,
+        "Millstream asyncio, batches()",
+        aio,
+        "packed",
+        10_000_000,
+        "--batches",
+    )
+    add(
+        "py.aio.uvloop",
+        group,
+        "Millstream asyncio under uvloop",
+        aio,
+        "packed",
+        10_000_000,
+        "--uvloop",
+    )
 
     group = "Python, server stream, packed, objects (upb)"
     add("grpcio.objects", group, "grpcio", grpcio, "packed", 40_000, "--objects")
-    add("grpcio-best.objects", group, "grpcio, SingleThreadedUnaryStream", grpcio, "packed", 200_000, best, "--objects")
+    add(
+        "grpcio-best.objects",
+        group,
+        "grpcio, SingleThreadedUnaryStream",
+        grpcio,
+        "packed",
+        200_000,
+        best,
+        "--objects",
+    )
     add("grpc.aio.objects", group, "grpc.aio", grpc_aio, "packed", 40_000, "--objects")
     add("py.objects", group, "Millstream", sync, "packed", 3_000_000, "--objects")
     add("py.aio.objects", group, "Millstream asyncio", aio, "packed", 3_000_000, "--objects")
 
     group = "Python, server stream, one DATA frame per message, bytes"
     add("grpcio.single", group, "grpcio", grpcio, "single", 40_000)
-    add("grpcio-best.single", group, "grpcio, SingleThreadedUnaryStream", grpcio, "single", 200_000, best)
+    add(
+        "grpcio-best.single",
+        group,
+        "grpcio, SingleThreadedUnaryStream",
+        grpcio,
+        "single",
+        200_000,
+        best,
+    )
     add("grpc.aio.single", group, "grpc.aio", grpc_aio, "single", 40_000)
     add("py.single", group, "Millstream", sync, "single", 2_000_000)
     add("py.aio.single", group, "Millstream asyncio", aio, "single", 2_000_000)
 
     group = "Python, server stream of 1000-byte messages, packed"
     size = ("--size", "1000")
-    add("grpcio-best.1000", group, "grpcio, SingleThreadedUnaryStream", grpcio, "packed", 200_000, best, *size)
+    add(
+        "grpcio-best.1000",
+        group,
+        "grpcio, SingleThreadedUnaryStream",
+        grpcio,
+        "packed",
+        200_000,
+        best,
+        *size,
+    )
     add("py.1000", group, "Millstream", sync, "packed", 2_000_000, *size)
 
     group = "Python, server stream, packed, bytes, beside a CPU-bound Python thread"
     many = 100_000_000
     add("grpcio.hog", group, "grpcio", grpcio, "packed", many, "--hog")
-    add("grpcio-best.hog", group, "grpcio, SingleThreadedUnaryStream", grpcio, "packed", many, "--hog", best)
+    add(
+        "grpcio-best.hog",
+        group,
+        "grpcio, SingleThreadedUnaryStream",
+        grpcio,
+        "packed",
+        many,
+        "--hog",
+        best,
+    )
     add("grpc.aio.hog", group, "grpc.aio", grpc_aio, "packed", many, "--hog")
     add("py.hog", group, "Millstream", sync, "packed", many, "--hog")
     add("py.aio.hog", group, "Millstream asyncio", aio, "packed", many, "--hog")
@@ -110,18 +169,51 @@ def _probes() -> list[Probe]:
     add("grpcio.publish", group, "grpcio, bytes", grpcio, "publish", 40_000)
     add("grpc.aio.publish", group, "grpc.aio, bytes", grpc_aio, "publish", 40_000)
     add("py.publish", group, "Millstream, bytes, send()", sync, "publish", 6_000_000)
-    add("py.publish.many", group, "Millstream, bytes, send_many()", sync, "publish", 6_000_000, "--batches")
+    add(
+        "py.publish.many",
+        group,
+        "Millstream, bytes, send_many()",
+        sync,
+        "publish",
+        6_000_000,
+        "--batches",
+    )
     add("py.aio.publish", group, "Millstream asyncio, bytes, send()", aio, "publish", 3_000_000)
     add("grpcio.publish.objects", group, "grpcio, objects", grpcio, "publish", 40_000, "--objects")
-    add("py.publish.objects", group, "Millstream, objects, send()", sync, "publish", 2_000_000, "--objects")
-    add("py.publish.objects.many", group, "Millstream, objects, send_many()", sync, "publish", 2_000_000, "--objects", "--batches")
+    add(
+        "py.publish.objects",
+        group,
+        "Millstream, objects, send()",
+        sync,
+        "publish",
+        2_000_000,
+        "--objects",
+    )
+    add(
+        "py.publish.objects.many",
+        group,
+        "Millstream, objects, send_many()",
+        sync,
+        "publish",
+        2_000_000,
+        "--objects",
+        "--batches",
+    )
 
     group = "Python, unary"
     in_flight = ("--in-flight", "64")
     add("grpcio.unary", group, "grpcio", grpcio, "unary", 8_000)
     add("py.unary", group, "Millstream", sync, "unary", 15_000)
     add("grpc.aio.unary64", group, "grpc.aio, 64 in flight", grpc_aio, "unary", 25_600, *in_flight)
-    add("py.aio.unary64", group, "Millstream asyncio, 64 in flight", aio, "unary", 64_000, *in_flight)
+    add(
+        "py.aio.unary64",
+        group,
+        "Millstream asyncio, 64 in flight",
+        aio,
+        "unary",
+        64_000,
+        *in_flight,
+    )
 
     group = "Python, bidirectional ping-pong"
     add("grpcio.echo", group, "grpcio", grpcio, "echo", 8_000)
@@ -135,7 +227,15 @@ def _probes() -> list[Probe]:
     add("py.aio.paced", group, "Python, Millstream asyncio", aio, "paced", paced)
     add("py.paced.objects", group, "Python, Millstream, objects", sync, "paced", paced, "--objects")
     add("java.paced", group, "Java, Millstream", "java:MillstreamClient", "paced", paced)
-    add("java.paced.objects", group, "Java, Millstream, parsed", "java:MillstreamClient", "paced", paced, "--objects")
+    add(
+        "java.paced.objects",
+        group,
+        "Java, Millstream, parsed",
+        "java:MillstreamClient",
+        "paced",
+        paced,
+        "--objects",
+    )
     add("grpc-java.paced", group, "Java, grpc-java, tuned", "java:GrpcJavaClient", "paced", paced)
     add("rust.paced", group, "Rust", "rust", "paced", paced)
 
@@ -143,10 +243,34 @@ def _probes() -> list[Probe]:
     theirs, ours = "java:GrpcJavaClient", "java:MillstreamClient"
     add("grpc-java.bytes", group, "grpc-java, tuned, bytes", theirs, "packed", 5_000_000)
     add("java.bytes", group, "Millstream, bytes", ours, "packed", 20_000_000)
-    add("java.batches", group, "Millstream, walking batches", ours, "packed", 20_000_000, "--batches")
-    add("grpc-java.objects", group, "grpc-java, tuned, parsed", theirs, "packed", 4_000_000, "--objects")
+    add(
+        "java.batches",
+        group,
+        "Millstream, walking batches",
+        ours,
+        "packed",
+        20_000_000,
+        "--batches",
+    )
+    add(
+        "grpc-java.objects",
+        group,
+        "grpc-java, tuned, parsed",
+        theirs,
+        "packed",
+        4_000_000,
+        "--objects",
+    )
     add("java.objects", group, "Millstream, parsed", ours, "packed", 10_000_000, "--objects")
-    add("grpc-java.plain", group, "grpc-java, default executor, bytes", theirs, "packed", 200_000, "--plain")
+    add(
+        "grpc-java.plain",
+        group,
+        "grpc-java, default executor, bytes",
+        theirs,
+        "packed",
+        200_000,
+        "--plain",
+    )
 
     group = "Java, server stream, one DATA frame per message"
     add("grpc-java.single", group, "grpc-java, tuned, bytes", theirs, "single", 3_000_000)
@@ -155,8 +279,24 @@ def _probes() -> list[Probe]:
     group = "Java, client stream"
     add("grpc-java.publish", group, "grpc-java, bytes", theirs, "publish", 1_000_000)
     add("java.publish", group, "Millstream, bytes", ours, "publish", 6_000_000)
-    add("grpc-java.publish.objects", group, "grpc-java, objects", theirs, "publish", 1_000_000, "--objects")
-    add("java.publish.objects", group, "Millstream, objects", ours, "publish", 4_000_000, "--objects")
+    add(
+        "grpc-java.publish.objects",
+        group,
+        "grpc-java, objects",
+        theirs,
+        "publish",
+        1_000_000,
+        "--objects",
+    )
+    add(
+        "java.publish.objects",
+        group,
+        "Millstream, objects",
+        ours,
+        "publish",
+        4_000_000,
+        "--objects",
+    )
 
     group = "Java, blocking unary calls and ping-pong"
     add("grpc-java.unary", group, "grpc-java, unary", theirs, "unary", 20_000)
@@ -183,11 +323,27 @@ def _probes() -> list[Probe]:
 
     group = "Growth of the memory of a consumer stalled under a 1 GB stream"
     add("py.stalled", group, "Python, Millstream", sync, "stalled")
-    add("py.stalled.single", group, "Python, Millstream, one DATA frame per message", sync, "stalled", 0, "--single")
+    add(
+        "py.stalled.single",
+        group,
+        "Python, Millstream, one DATA frame per message",
+        sync,
+        "stalled",
+        0,
+        "--single",
+    )
     add("py.aio.stalled", group, "Python, Millstream asyncio", aio, "stalled")
     add("grpcio.stalled", group, "Python, grpcio", grpcio, "stalled")
     add("java.stalled", group, "Java, Millstream", ours, "stalled")
-    add("java.stalled.single", group, "Java, Millstream, one DATA frame per message", ours, "stalled", 0, "--single")
+    add(
+        "java.stalled.single",
+        group,
+        "Java, Millstream, one DATA frame per message",
+        ours,
+        "stalled",
+        0,
+        "--single",
+    )
     add("grpc-java.stalled", group, "Java, grpc-java, tuned", theirs, "stalled")
     add("c.stalled", group, "C", "c", "stalled")
     add("rust.stalled", group, "Rust", "rust", "stalled")
@@ -195,6 +351,7 @@ def _probes() -> list[Probe]:
 
 
 PROBES = _probes()
+_LANGUAGES = {probe.language for probe in PROBES}
 
 
 def _goals() -> list[Goal]:
@@ -214,7 +371,9 @@ def _goals() -> list[Goal]:
         ratio(row, "sync against grpcio", f"py.{kind}", f"grpcio.{kind}", default)
         ratio(row, "sync against grpcio's best mode", f"py.{kind}", f"grpcio-best.{kind}", best)
         ratio(row, "asyncio against grpc.aio", f"py.aio.{kind}", f"grpc.aio.{kind}", default)
-        ratio(row, "asyncio against grpcio's best mode", f"py.aio.{kind}", f"grpcio-best.{kind}", best)
+        ratio(
+            row, "asyncio against grpcio's best mode", f"py.aio.{kind}", f"grpcio-best.{kind}", best
+        )
 
     row = "Python server stream beside one CPU-bound Python thread"
     any_mode = "grpcio.hog grpcio-best.hog grpc.aio.hog"
@@ -290,4 +449,6 @@ def select(names: list[str]) -> list[Probe]:
 
 
 def _matches(probe: Probe, name: str) -> bool:
-    return name in (probe.key, probe.language) or name.lower() in probe.group.lower()
+    if name in _LANGUAGES:
+        return name == probe.language
+    return name == probe.key or name.lower() in probe.group.lower()

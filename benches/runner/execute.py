@@ -65,8 +65,9 @@ def measure(programs: Programs, server: Server, probe: Probe, scale: float) -> d
     except subprocess.TimeoutExpired:
         raise Failed(f"not done after {LIMIT} s") from None
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Failed(lines[-1])
+        # A stack trace says what happened in its last line (Python) or its first (Java).
+        lines = [line for line in done.stderr.splitlines() if line and not line[0].isspace()]
+        raise Failed(lines[-1] if lines else f"exit code {done.returncode}")
     try:
         result = json.loads(done.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):

@@ -93,17 +93,26 @@ def _figures(results: dict) -> list[str]:
         members = [p for p in members if any(results[r].get(p.key) for r in regimes)]
         if not members:
             continue
-        sample = next(results[r][p.key][0] for p in members for r in regimes if results[r].get(p.key))
+        sample = next(
+            results[r][p.key][0] for p in members for r in regimes if results[r].get(p.key)
+        )
         if "rss_growth_kb" in sample:
             columns = [("growth, MB", GROWTH)]
         elif sample["name"] == "paced":
             columns = [("p50, ms", P50), ("p99, ms", P99), ("CPU, µs/message", CPU)]
         else:
             columns = [("per second", RATE), ("CPU, µs each", CPU)]
-            if any("p50_us" in results[r][p.key][0] for p in members for r in regimes if results[r].get(p.key)):
+            if any(
+                "p50_us" in results[r][p.key][0]
+                for p in members
+                for r in regimes
+                if results[r].get(p.key)
+            ):
                 columns.append(("p50, µs", P50_US))
         lines += ["", f"### {group}", ""]
-        lines.append("| | " + " | ".join(f"{name} ({r})" for r in regimes for name, _ in columns) + " |")
+        lines.append(
+            "| | " + " | ".join(f"{name} ({r})" for r in regimes for name, _ in columns) + " |"
+        )
         lines.append("|---|" + "--:|" * (len(regimes) * len(columns)))
         for probe in members:
             cells = [
