@@ -68,7 +68,7 @@ def build(languages: set[str], profile: str, say, *, rebuild: bool = True) -> Pr
         packages += ["millstream-capi"] if "c" in languages else []
         packages += ["millstream-jni"] if "java" in languages else []
         say(f"building {', '.join(packages)} (profile {profile}; the first time takes minutes)")
-        _run(["cargo", "build", "--profile", profile, *(w for p in packages for w in ("-p", p))])
+        _run("cargo", "build", "--profile", profile, *(("--package", name) for name in packages))
     programs.commands["rust"] = [str(native / "rust_client")]
     if "python" in languages:
         _python(programs, profile, say, rebuild)
@@ -84,23 +84,23 @@ def _python(programs: Programs, profile: str, say, rebuild: bool) -> None:
     if rebuild:
         say("building the wheel, installing it and grpcio into a virtual environment")
         if not python.exists():
-            _run([sys.executable, "-m", "venv", VENV])
-        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-        _run([*pip, "-r", ROOT / "benches/python/requirements.txt"])
+            _run(sys.executable, "-m", "venv", VENV)
+        pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet")
+        _run(pip, "-r", ROOT / "benches/python/requirements.txt")
         shutil.rmtree(DIST / "wheel", ignore_errors=True)
         _run(
-            [VENV / "bin/maturin", "build", "--profile", profile]
-            + ["--manifest-path", ROOT / "bindings-python/Cargo.toml"]
-            + ["--interpreter", python, "--out", DIST / "wheel"],
+            (VENV / "bin/maturin", "build", "--profile", profile),
+            ("--manifest-path", ROOT / "bindings-python/Cargo.toml"),
+            ("--interpreter", python, "--out", DIST / "wheel"),
             CARGO_TARGET_DIR=str(TARGET),
         )
-        wheels = list((DIST / "wheel").glob("*.whl"))
-        _run([*pip, "--force-reinstall", "--no-deps", "--no-index", *wheels])
+        wheels = (DIST / "wheel").glob("*.whl")
+        _run(pip, "--force-reinstall", "--no-deps", "--no-index", *wheels)
         MESSAGES.mkdir(parents=True, exist_ok=True)
         _run(
-            [python, "-m", "grpc_tools.protoc", "-I", ROOT / "benches/proto"]
-            + [f"--python_out={MESSAGES}", f"--grpc_python_out={MESSAGES}"]
-            + [ROOT / "benches/proto/bench/v1/bench.proto"]
+            (python, "-m", "grpc_tools.protoc", "-I", ROOT / "benches/proto"),
+            (f"--python_out={MESSAGES}", f"--grpc_python_out={MESSAGES}"),
+            ROOT / "benches/proto/bench/v1/bench.proto",
         )
     programs.commands["python"] = [str(python)]
     programs.environment["PYTHONPATH"] = str(MESSAGES)
@@ -118,11 +118,11 @@ def _java(programs: Programs, native: Path, say, rebuild: bool) -> None:
     out = BENCH / "java"
     if rebuild:
         say("building the jar and the Java clients")
-        mvn = ["mvn", "--batch-mode", "--no-transfer-progress", "--quiet", "-DskipTests"]
-        library = native / ("libmillstream_jni" + (".dylib" if sys.platform == "darwin" else ".so"))
+        mvn = ("mvn", "--batch-mode", "--no-transfer-progress", "--quiet", "-DskipTests")
+        suffix = "dylib" if sys.platform == "darwin" else "so"
         _run(
-            [*mvn, "-f", ROOT / "bindings-java/pom.xml", "-pl", "millstream", "package"]
-            + [f"-Dmillstream.native={library}"]
+            (*mvn, "-f", ROOT / "bindings-java/pom.xml", "-pl", "millstream", "package"),
+            f"-Dmillstream.native={native / 'libmillstream_jni'}.{suffix}",
         )
         DIST.mkdir(parents=True, exist_ok=True)
         built = [
@@ -135,8 +135,8 @@ def _java(programs: Programs, native: Path, say, rebuild: bool) -> None:
         shutil.copy(built[0], jar)
         shutil.rmtree(out, ignore_errors=True)
         _run(
-            [*mvn, "-f", ROOT / "benches/java/pom.xml", "package"]
-            + [f"-Dmillstream.jar={jar}", f"-Dbench.target={out}"]
+            (*mvn, "-f", ROOT / "benches/java/pom.xml", "package"),
+            (f"-Dmillstream.jar={jar}", f"-Dbench.target={out}"),
         )
     path = os.pathsep.join((str(out / "bench.jar"), str(out / "lib/*"), str(jar)))
     programs.commands["java"] = ["java", "-cp", path]
@@ -149,25 +149,28 @@ def _java(programs: Programs, native: Path, say, rebuild: bool) -> None:
 def _c(programs: Programs, native: Path, say, rebuild: bool) -> None:
     client = BENCH / "bench_client"
     if rebuild:
-        say("building the C client")
-        # The library is found by the name that it has for the linker, as once it is installed.
-        library = DIST / "c/lib"
+        say("installing the C library and building the C client")
+        prefix, build_directory = DIST / "c", BENCH / "cmake"
+        library = prefix / "lib"
         _run(
-            ["cmake", "-S", ROOT / "bindings-c", "-B", BENCH / "cmake", "-DBUILD_TESTING=OFF"]
-            + ["-DCMAKE_INSTALL_LIBDIR=lib", f"-DMILLSTREAM_CARGO_DIR={native}"]
+            ("cmake", "-S", ROOT / "bindings-c", "-B", build_directory, "-DBUILD_TESTING=OFF"),
+            ("-DCMAKE_INSTALL_LIBDIR=lib", f"-DMILLSTREAM_CARGO_DIR={native}"),
         )
-        _run(["cmake", "--install", BENCH / "cmake", "--prefix", DIST / "c"])
+        _run("cmake", "--install", build_directory, "--prefix", prefix)
         _run(
-            ["cc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-Wall", "-Wextra"]
-            + ["-I", DIST / "c/include", ROOT / "benches/c/bench_client.c", "-o", client]
-            + ["-L", library, f"-Wl,-rpath,{library}", "-lmillstream"]
+            ("cc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-Wall", "-Wextra"),
+            ("-I", prefix / "include", ROOT / "benches/c/bench_client.c", "-o", client),
+            ("-L", library, f"-Wl,-rpath,{library}", "-lmillstream"),
         )
     programs.commands["c"] = [str(client)]
     programs.versions["C compiler"] = _version("cc", "--version").splitlines()[0]
 
 
-def _run(command: list, **environment: str) -> None:
-    words = [str(word) for word in command]
+def _run(*command: object, **environment: str) -> None:
+    """Runs a command; its words may come in tuples."""
+    words = [
+        str(word) for part in command for word in (part if isinstance(part, tuple) else (part,))
+    ]
     with LOG.open("a") as log:
         log.write(f"$ {' '.join(words)}\n")
         log.flush()

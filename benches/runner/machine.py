@@ -24,6 +24,14 @@ while data := connection.recv(64):
 """
 _ROUNDS = 3000
 
+# Ends with its standard input, and so with the process that started it, however that ends.
+_BUSY = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True:
+    pass
+"""
+
 
 def ping_pong_us() -> float:
     """p50 of a bare TCP ping-pong between two Python processes, in microseconds.
@@ -49,9 +57,7 @@ def busy_core(wanted: bool):
     if not wanted:
         yield
         return
-    # It ends with its standard input, however this process ends.
-    code = "import sys, threading, os\nthreading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", _BUSY], stdin=subprocess.PIPE) as process:
         try:
             time.sleep(0.5)
             yield

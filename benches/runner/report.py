@@ -11,21 +11,21 @@ from runner.judge import Spread, Verdict, judge, spread
 _HOW = """\
 Every client is a process of its own on the machine of the server, over plaintext loopback, against
 one server (`benches/src/server.rs`): it speaks HTTP/2 by hand on one thread, sends ticks of
-{message_bytes} bytes that were encoded beforehand, and counts what it receives. *Packed* means many
-messages to a DATA frame of 16 KiB, as servers write that have many to send; the other extreme is one
-DATA frame for each message. The programs of a group run in turns. A figure is the median of {runs}
-runs, with the least and the most of them behind it. CPU is user and system time of the client
-process per message, with all its threads. *Best mode* of grpcio is
+{message_bytes} bytes that were encoded beforehand, and counts what it receives. *Packed* means
+many messages to a DATA frame of 16 KiB, as servers write that have many to send; the other extreme
+is one DATA frame for each message. The programs of a group run in turns. A figure is the median of
+{runs} runs, with the least and the most of them behind it. CPU is user and system time of the
+client process per message, with all its threads. *Best mode* of grpcio is
 `grpc.experimental.ChannelOptions.SingleThreadedUnaryStream`; *tuned* grpc-java has a direct
 executor, windows of 4 MiB and requests 4096 messages ahead. A paced stream is an open loop: each
 message carries the time when it was due, every 64th is looked at, and the server's own timer of
 1 ms is part of what is measured.
 
 How fast a thread of another process is woken differs by a factor of ten between a machine whose
-cores sleep and one that is at work, and most of all for clients that wake a thread for each message.
-So everything is measured in both states: *quiet*, and *busy* with one core occupied by a process
-that only computes. A ratio is taken in the state that is better for the peer; an absolute bound must
-hold in both.
+cores sleep and one that is at work, and most of all for clients that wake a thread for each
+message. So everything is measured in both states: *quiet*, and *busy* with one core occupied by a
+process that only computes. A ratio is taken in the state that is better for the peer; an absolute
+bound must hold in both.
 """
 
 
@@ -45,7 +45,7 @@ def _cell(value: Spread | None, figure: Figure) -> str:
     if value is None:
         return ""
     numbers = [_number(v, figure.unit) for v in (value.median, value.least, value.most)]
-    return f"{numbers[0]} [{numbers[1]}–{numbers[2]}]"
+    return f"{numbers[0]} [{numbers[1]}-{numbers[2]}]"
 
 
 def _unit(figure: Figure) -> str:
@@ -148,7 +148,7 @@ def render(record: dict) -> str:
     for regime, micros in record["ping_pong_us"].items():
         lines.append(f"| bare TCP ping-pong, {regime}, p50 | {micros:.1f} µs |")
     lines += [f"| {name} | {value} |" for name, value in record["versions"].items()]
-    lines += ["", "## All figures", "", "Median [least–most]."]
+    lines += ["", "## All figures", "", "Median [least-most]."]
     lines += _figures(results)
     if record["failures"]:
         lines += ["", "### What failed", ""]
