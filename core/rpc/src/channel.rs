@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, time::Instant};
 use crate::{
     Call, CallKind, CallOptions, ChannelOptions, Error, ErrorCode,
     call::{Keep, Shared},
-    driver::{self, Deadline, Plan},
+    driver::{self, Deadline, EndGuard, Plan},
     head::{self, RequestHead},
     pool::Pool,
     target::Target,
@@ -184,7 +184,7 @@ impl Channel {
             shared.end(deadline.status(&shared.method, "the call was started"), Keep::Nothing);
             return;
         }
-        self.pool.runtime.spawn(driver::drive(shared, self.pool.clone(), plan));
+        self.pool.runtime.spawn(driver::drive(EndGuard(shared), self.pool.clone(), plan));
     }
 
     /// Where the channel stands.

@@ -61,7 +61,7 @@ impl Deadline {
 }
 
 /// Ends the call if the driver goes away without having done so: a runtime that shuts down, a panic.
-struct EndGuard(Arc<Shared>);
+pub(crate) struct EndGuard(pub(crate) Arc<Shared>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
@@ -74,9 +74,9 @@ impl Drop for EndGuard {
     }
 }
 
-/// Drives a call to its end.
-pub(crate) async fn drive(shared: Arc<Shared>, pool: Arc<Pool>, plan: Plan) {
-    let guard = EndGuard(shared);
+/// Drives a call to its end. The guard is made by the caller: a runtime that was shut down drops a
+/// task without running any of it.
+pub(crate) async fn drive(guard: EndGuard, pool: Arc<Pool>, plan: Plan) {
     let shared = &guard.0;
     poll_fn(|cx| {
         shared.set_driver(cx.waker());
