@@ -520,7 +520,8 @@ impl Messages {
         if let Some(linger) = &mut self.linger {
             due |= linger.as_mut().poll(cx).is_ready();
         }
-        if self.count == 0 && !due {
+        // One response is of use only with its status, and staged it is still counted.
+        if self.count == 0 && !due || shared.kind.one_response() && !last {
             return;
         }
         if plan.max_batch_delay.is_zero() || last {
