@@ -82,10 +82,10 @@ impl Connection {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Takes no more calls; those that are open go on.
-    pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+    /// Takes no more calls; those that are open go on. Returns whether it took calls until now.
+    pub(crate) fn retire(&self) -> bool {
         *self.sender() = None;
+        !self.retired.swap(true, Ordering::AcqRel)
     }
 
     /// Ends the connection with all its calls.

@@ -167,13 +167,15 @@ async fn attempts(
                     Status::new(Code::Unavailable, why)
                 };
             }
-            Ended::Failed(Failure::Unprocessed(status)) => {
-                pool.retire(&connection);
+            Ended::Failed(Failure::Unprocessed { status, going_away }) => {
+                if going_away {
+                    pool.retire(&connection);
+                }
                 refused += 1;
                 if pool.is_closed() {
                     return Status::new(Code::Cancelled, "the channel was closed");
                 }
-                // Refused by two servers in a row is an answer (transparent retry: once).
+                // Refused twice in a row is an answer (transparent retry: once).
                 if refused > 1 || !replay.is_complete() {
                     return status;
                 }

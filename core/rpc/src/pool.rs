@@ -252,10 +252,12 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
-    /// Gives no more calls to a connection.
+    /// Gives no more calls to a connection. Thousands of calls may find at once that it is gone:
+    /// only the first has something to tell the others.
     pub(crate) fn retire(&self, connection: &Arc<Connection>) {
-        connection.retire();
-        self.remove(connection);
+        if connection.retire() {
+            self.remove(connection);
+        }
     }
 
     pub(crate) fn remove(&self, connection: &Arc<Connection>) {
