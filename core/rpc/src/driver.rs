@@ -263,6 +263,8 @@ enum Reader {
 struct Messages {
     http: StatusCode,
     body: RecvStream,
+    /// Read and not deframed yet, because what came before it inflated to a lot.
+    rest: Bytes,
     deframer: Deframer,
     staged: Vec<u8>,
     count: usize,
@@ -325,6 +327,7 @@ impl<'a> Exchange<'a> {
                             self.reader = Reader::Messages(Messages {
                                 http: parts.status,
                                 body,
+                                rest: Bytes::new(),
                                 deframer: Deframer::new(self.plan.max_receive_message, encoding),
                                 staged: Vec::new(),
                                 count: 0,
@@ -459,7 +462,12 @@ impl Messages {
             if full && self.is_blocked(cx, shared, plan) {
                 return Poll::Pending;
             }
-            let chunk = match self.body.poll_data(cx) {
+            let read = if self.rest.is_empty() {
+                self.body.poll_data(cx)
+            } else {
+                Poll::Ready(Some(Ok(std::mem::take(&mut self.rest))))
+            };
+            let mut chunk = match read {
                 Poll::Ready(Some(Ok(chunk))) => chunk,
                 Poll::Ready(Some(Err(error))) => {
                     self.hand_over(cx, shared, plan, true);
@@ -475,12 +483,17 @@ impl Messages {
                     return Poll::Pending;
                 }
             };
-            self.unreleased += chunk.len();
-            turn += chunk.len();
-            let result = self.deframer.push(&chunk, &mut self.staged, &mut self.count);
-            if let Err(status) = result {
-                self.hand_over(cx, shared, plan, true);
-                return Poll::Ready(MessagesEnd::Broken(status));
+            let before = self.staged.len();
+            match self.deframer.push(&chunk, &mut self.staged, &mut self.count) {
+                Ok(taken) => {
+                    self.rest = chunk.split_off(taken);
+                    self.unreleased += taken;
+                    turn += taken.max(self.staged.len() - before);
+                }
+                Err(status) => {
+                    self.hand_over(cx, shared, plan, true);
+                    return Poll::Ready(MessagesEnd::Broken(status));
+                }
             }
             if shared.kind.one_response() && self.count > 1 {
                 // More than one is wrong already; how many more changes nothing.
