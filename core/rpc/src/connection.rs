@@ -162,7 +162,16 @@ pub(crate) async fn run(
             tokio::select! {
                 biased;
                 () = connection.close.notified() => break "the channel was closed".to_owned(),
-                result = &mut http2 => break match result {
+                result = poll_fn(|cx| {
+                    let result = http2.as_mut().poll(cx);
+                    // They may have raised MAX_CONCURRENT_STREAMS.
+                    if connection.traffic.take_settings()
+                        && let Some(pool) = pool.upgrade()
+                    {
+                        pool.places_are_free();
+                    }
+                    result
+                }) => break match result {
                     Ok(()) => format!("the connection to {name} was closed by the server"),
                     Err(error) => {
                         if let Some(pool) = pool.upgrade()

@@ -269,6 +269,11 @@ impl Pool {
         self.changed.notify_one();
     }
 
+    /// There may be any number of places now.
+    pub(crate) fn places_are_free(&self) {
+        self.changed.notify_waiters();
+    }
+
     /// The server complained about PINGs: new connections send half as many (gRFC A8).
     pub(crate) fn ping_less(&self) {
         self.change(|state| {
