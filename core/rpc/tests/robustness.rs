@@ -168,7 +168,11 @@ async fn a_refused_stream_is_tried_again_without_a_new_connection() {
     let server = Server::start(100, move |request, mut respond: SendResponse<Bytes>| {
         let refuse = switch.swap(false, Ordering::SeqCst);
         async move {
-            if refuse { respond.send_reset(Reason::REFUSED_STREAM) } else { hold(request, respond).await }
+            if refuse {
+                respond.send_reset(Reason::REFUSED_STREAM)
+            } else {
+                hold(request, respond).await
+            }
         }
     })
     .await;
