@@ -154,7 +154,12 @@ fn wheel(cx: &mut Cx<'_>) -> Result<Report, Failure> {
 
 fn jar(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     let dist = cx.dist();
-    cx.run(maven(cx).args(["package", "-DskipTests"]))?;
+    // The tests are compiled only where they will be run.
+    let skip = match cx.mode {
+        Mode::Test => "-DskipTests",
+        Mode::Demo | Mode::Dist => "-Dmaven.test.skip=true",
+    };
+    cx.run(maven(cx).args(["package", skip]))?;
     let built = find(&cx.ws.path("bindings-java/millstream/target"), |name| {
         name.starts_with("millstream-")
             && name.ends_with(".jar")
