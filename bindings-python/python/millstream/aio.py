@@ -275,8 +275,11 @@ class Channel:
                         f"{self.target} was not ready within {timeout} s; its state is {state.name}"
                     )
             changed = loop.create_future()
-            self._native.watch_state(state, changed)
-            await asyncio.wait((changed,), timeout=slice_)
+            tag = self._native.watch_state(state, changed)
+            try:
+                await asyncio.wait((changed,), timeout=slice_)
+            finally:
+                self._native.unwatch_state(tag)
 
     async def close(self) -> None:
         """Ends the open calls with CANCELLED, now. Idempotent; later calls raise `ClosedError`."""
