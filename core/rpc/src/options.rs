@@ -199,6 +199,12 @@ impl ChannelOptions {
                 "channel option connect_timeout is 0s; no connection could ever be made",
             );
         }
+        if self.backoff_initial.is_zero() || self.backoff_max.is_zero() {
+            return refuse(
+                "channel options backoff_initial and backoff_max must not be 0s, or a server that \
+                 is down would be asked without a pause",
+            );
+        }
         Ok(())
     }
 }

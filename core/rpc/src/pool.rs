@@ -47,6 +47,8 @@ struct State {
     watchers: Vec<Waker>,
 }
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl State {
     /// Sets the connections aside that `gone` names.
     fn set_aside(&mut self, gone: impl Fn(&Arc<Connection>) -> bool) {
@@ -219,7 +221,9 @@ impl Pool {
             Ok(_) => {}
             Err(error) => {
                 state.failures += 1;
-                state.retry_at = Some(started + self.backoff(state.failures));
+                // A moment beyond the clock's reach is as good as a year from now.
+                let wait = self.backoff(state.failures);
+                state.retry_at = Some(started.checked_add(wait).unwrap_or(started + YEAR));
                 state.last_error = error;
             }
         }
@@ -233,7 +237,7 @@ impl Pool {
         let initial = self.options.backoff_initial.as_secs_f64();
         let most = self.options.backoff_max.as_secs_f64();
         let wait = (initial * FACTOR.powi(failures.saturating_sub(1).min(1000) as i32)).min(most);
-        Duration::from_secs_f64(wait * jitter())
+        Duration::try_from_secs_f64(wait * jitter()).unwrap_or(YEAR)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -248,10 +252,12 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
-    /// Gives no more calls to a connection.
+    /// Gives no more calls to a connection. Thousands of calls may find at once that it is gone:
+    /// only the first has something to tell the others.
     pub(crate) fn retire(&self, connection: &Arc<Connection>) {
-        connection.retire();
-        self.remove(connection);
+        if connection.retire() {
+            self.remove(connection);
+        }
     }
 
     pub(crate) fn remove(&self, connection: &Arc<Connection>) {
@@ -261,6 +267,11 @@ impl Pool {
     /// A call has ended; one that waits for a place may try again.
     pub(crate) fn place_is_free(&self) {
         self.changed.notify_one();
+    }
+
+    /// There may be any number of places now.
+    pub(crate) fn places_are_free(&self) {
+        self.changed.notify_waiters();
     }
 
     /// The server complained about PINGs: new connections send half as many (gRFC A8).
