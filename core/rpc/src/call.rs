@@ -403,6 +403,8 @@ impl Shared {
     }
 
     pub(crate) fn set_driver(&self, waker: &Waker) {
+        // Under the lock of `end`: either that finds the waker, or the driver finds the end.
+        let _receive = self.receive();
         self.driver.get_or_init(|| waker.clone());
     }
 
@@ -428,7 +430,8 @@ impl Shared {
     pub(crate) fn set_headers(&self, headers: Metadata) {
         let waker = {
             let mut receive = self.receive();
-            receive.headers = Some(Arc::new(headers));
+            // A call that has ended has its headers: none, if none had come.
+            receive.headers.get_or_insert_with(|| Arc::new(headers));
             receive.wakers[0].take()
         };
         if let Some(waker) = waker {
