@@ -3,10 +3,12 @@
 mod common;
 
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Context,
     time::Duration,
 };
 
@@ -15,8 +17,8 @@ use common::*;
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::Request;
 use millstream_rpc::{
-    Batch, CallKind, CallOptions, Channel, ChannelOptions, Code, ErrorCode, Interest, Metadata,
-    Received,
+    Batch, CallKind, CallOptions, Channel, ChannelOptions, Code, ConnectivityState, ErrorCode,
+    Interest, Metadata, Received,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -314,6 +316,32 @@ async fn more_metadata_than_http_can_hold_is_refused_and_many_values_of_a_key_ar
     let options = CallOptions { metadata, ..CallOptions::default() };
     let error = channel.call(METHOD, CallKind::Unary, options).err().expect("too many keys");
     assert_eq!(error.code, ErrorCode::InvalidMetadata);
+}
+
+#[tokio::test]
+async fn waits_for_a_state_that_were_given_up_leave_nothing_behind() {
+    struct Silent;
+    impl std::task::Wake for Silent {
+        fn wake(self: Arc<Self>) {}
+    }
+    let channel =
+        Channel::new("http://127.0.0.1:1", ChannelOptions::default(), runtime()).unwrap();
+    let waker = Arc::new(Silent);
+    {
+        let wait = std::pin::pin!(channel.state_change(ConnectivityState::Idle));
+        let its_waker = waker.clone().into();
+        assert!(wait.poll(&mut Context::from_waker(&its_waker)).is_pending());
+        assert!(Arc::strong_count(&waker) > 2);
+    }
+    assert_eq!(Arc::strong_count(&waker), 1);
+    let waiting = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.state_change(ConnectivityState::Idle).await }
+    });
+    tokio::task::yield_now().await;
+    channel.connect();
+    let state = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert_ne!(state, ConnectivityState::Idle);
 }
 
 #[test]
