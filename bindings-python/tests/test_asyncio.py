@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import BIDI, CLIENT, ECHO, LOOPS, SERVER, SOON, UNARY, answer, echo
 
 import millstream
 import millstream.aio
 from millstream import StatusCode
+from support import BIDI, CLIENT, ECHO, LOOPS, SERVER, SOON, UNARY, answer, echo
 
 Connect = Callable[..., Any]
 
@@ -221,13 +221,11 @@ def test_a_call_needs_a_running_loop(target: str) -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         channel.bidi(BIDI)
     with pytest.raises(RuntimeError, match="no running event loop"):
-        channel.unary(UNARY, b"")
+        _ = channel.unary(UNARY, b"")
     asyncio.run(channel.close())
 
 
-async def test_a_message_that_is_never_awaited_is_warned_of(
-    connect: Connect, target: str
-) -> None:
+async def test_a_message_that_is_never_awaited_is_warned_of(connect: Connect, target: str) -> None:
     async with connect(target) as channel:
         call = channel.bidi(BIDI, timeout=SOON)
         with pytest.warns(RuntimeWarning, match=r"send_many\(\) was never awaited"):
@@ -291,9 +289,7 @@ async def test_a_traced_program_gets_the_same(connect: Connect, target: str) -> 
             sys.settrace(old)
 
 
-async def test_tuples_and_exceptions_are_results_like_others(
-    connect: Connect, target: str
-) -> None:
+async def test_tuples_and_exceptions_are_results_like_others(connect: Connect, target: str) -> None:
     async with connect(target) as channel:
         for value in ((), (1, 2), ValueError("a value"), None, StopIteration(1)):
             got = await channel.unary(

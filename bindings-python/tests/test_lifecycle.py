@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import BIDI, CLIENT, ECHO, SERVER, SOON, UNARY, answer, echo, reference_server
 
 import millstream
 from millstream import ConnectivityState, StatusCode, _native
+from support import BIDI, CLIENT, ECHO, SERVER, SOON, UNARY, answer, echo, reference_server
 
 Connect = Callable[..., Any]
 
@@ -124,9 +124,7 @@ async def test_a_consumer_that_raises_ends_the_call(connect: Connect, target: st
         await cancelled_at_server(channel, "consumer")
 
 
-async def test_a_deserializer_that_raises_loses_one_message(
-    connect: Connect, target: str
-) -> None:
+async def test_a_deserializer_that_raises_loses_one_message(connect: Connect, target: str) -> None:
     def picky(message: bytes) -> int:
         number = int(answer(message).sequence)
         if number == 2:
@@ -212,9 +210,7 @@ async def rest() -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_deadline_ends_a_call_that_is_not_answered(
-    connect: Connect, target: str
-) -> None:
+async def test_a_deadline_ends_a_call_that_is_not_answered(connect: Connect, target: str) -> None:
     async with connect(target) as channel:
         began = time.monotonic()
         with pytest.raises(millstream.DeadlineExceeded):
@@ -283,7 +279,7 @@ async def test_a_local_wait_that_runs_out_leaves_the_call_alone(
 
 async def test_a_channel_that_does_not_become_ready_is_a_timeout(connect: Connect) -> None:
     async with connect("http://127.0.0.1:1") as channel:
-        with pytest.raises(millstream.TimeoutError, match="was not ready within 0.2 s"):
+        with pytest.raises(millstream.TimeoutError, match=r"was not ready within 0\.2 s"):
             await channel.wait_for_ready(timeout=0.2)
 
 
@@ -310,9 +306,7 @@ async def test_a_send_after_the_half_close_is_refused(connect: Connect, target: 
             pass
 
 
-async def test_a_second_request_of_a_unary_call_is_refused(
-    connect: Connect, target: str
-) -> None:
+async def test_a_second_request_of_a_unary_call_is_refused(connect: Connect, target: str) -> None:
     async with connect(target) as channel:
         call = channel.call(millstream.CallKind.UNARY, UNARY, b"", timeout=SOON)
         with pytest.raises(millstream.InvalidStateError):

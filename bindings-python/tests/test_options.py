@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import BIDI, SOON, UNARY, answer, echo
 
 import millstream
 from millstream import _native
+from support import BIDI, SOON, UNARY, answer, echo
 
 Connect = Callable[..., Any]
 
@@ -107,7 +107,7 @@ async def test_an_option_of_a_channel_of_another_type_is_a_type_error(
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"time_out": 1}, "unknown call option \"time_out\"; known are timeout, "),
+        ({"time_out": 1}, 'unknown call option "time_out"; known are timeout, '),
         ({"timeout": "1s"}, "timeout is seconds"),
         ({"compression": 1}, "compression must be a name"),
         ({"authority": b"bytes"}, "authority must be text"),
@@ -213,7 +213,9 @@ async def test_tls_material_is_bytes_or_a_path(
 ) -> None:
     def pem(name: str) -> bytes | str | Path:
         path = tls_dir / name
-        return {"bytes": path.read_bytes(), "str": str(path), "Path": path}[form]
+        if form == "bytes":
+            return path.read_bytes()
+        return path if form == "Path" else str(path)
 
     async with connect(targets["https"], roots=pem("ca.pem")) as channel:
         reply = await channel.unary(UNARY, echo(payload=b"tls"), timeout=SOON)
@@ -233,7 +235,7 @@ async def test_a_server_is_known_by_the_name_that_is_asked_for(
     ) as channel:
         assert await channel.unary(UNARY, b"", timeout=SOON)
     async with connect(targets["https"], roots=roots, server_name="another.test") as channel:
-        with pytest.raises(millstream.Unavailable, match="(?i)certificate|name"):
+        with pytest.raises(millstream.Unavailable, match=r"(?i)certificate|name"):
             await channel.unary(UNARY, b"", timeout=SOON)
 
 
@@ -241,7 +243,7 @@ async def test_a_certificate_of_another_authority_is_not_trusted(
     connect: Connect, targets: dict[str, str], tls_dir: Path
 ) -> None:
     async with connect(targets["https"], roots=tls_dir / "other-ca.pem") as channel:
-        with pytest.raises(millstream.Unavailable, match="(?i)certificate"):
+        with pytest.raises(millstream.Unavailable, match=r"(?i)certificate"):
             await channel.unary(UNARY, b"", timeout=SOON)
 
 
@@ -258,7 +260,7 @@ async def test_tls_material_that_is_none_is_refused(connect: Connect, tmp_path: 
         connect("https://localhost:1", roots=b"no PEM")
     with pytest.raises(millstream.InvalidTlsError, match="pass it as bytes"):
         connect("https://localhost:1", roots="-----BEGIN CERTIFICATE-----")
-    with pytest.raises(FileNotFoundError, match="missing.pem"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.pem"):
         connect("https://localhost:1", roots=tmp_path / "missing.pem")
 
 

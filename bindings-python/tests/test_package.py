@@ -58,8 +58,10 @@ def test_the_package_is_typed() -> None:
 def test_the_stubs_agree_with_the_native_module(tmp_path: Path) -> None:
     allow = Path(__file__).with_name("stubtest_allowlist.txt")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy.stubtest", "millstream", "--allowlist", str(allow)]
-        + ["--ignore-unused-allowlist"],
+        [
+            *(sys.executable, "-m", "mypy.stubtest", "millstream"),
+            *("--allowlist", str(allow), "--ignore-unused-allowlist"),
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,

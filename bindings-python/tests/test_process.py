@@ -9,6 +9,7 @@ import textwrap
 import time
 
 import pytest
+
 from support import LOOPS, SOON, python
 
 TESTS = os.path.dirname(__file__)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from support import BIDI, CLIENT, SOON, answer, echo
 
 import millstream
+from support import BIDI, CLIENT, SOON, answer, echo
 
 Connect = Callable[..., Any]
 
@@ -105,9 +105,7 @@ async def test_an_iterator_stops_when_the_server_ends_the_call(
 
 
 @pytest.mark.flavours("sync")
-async def test_a_deadline_holds_although_the_iterator_blocks(
-    connect: Connect, target: str
-) -> None:
+async def test_a_deadline_holds_although_the_iterator_blocks(connect: Connect, target: str) -> None:
     release = threading.Event()
 
     def requests() -> Iterator[bytes]:
@@ -142,9 +140,7 @@ async def test_an_asynchronous_iterator_is_closed_with_its_call(
         await asyncio.wait_for(closed.wait(), SOON)
 
 
-async def test_requests_and_responses_flow_at_the_same_time(
-    connect: Connect, target: str
-) -> None:
+async def test_requests_and_responses_flow_at_the_same_time(connect: Connect, target: str) -> None:
     """More in flight than all buffers together hold."""
     payload = b"x" * 20_000
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import BIDI, CLIENT, SERVER, SOON, UNARY, answer, echo
 
 import millstream
 from millstream import Metadata, StatusCode, _errors, _native
+from support import BIDI, CLIENT, SERVER, SOON, UNARY, answer, echo
 
 Connect = Callable[..., Any]
 
@@ -110,9 +110,7 @@ async def test_metadata_of_another_type_is_a_type_error(
 async def test_every_status_code_has_an_exception(
     connect: Connect, target: str, code: StatusCode
 ) -> None:
-    request = echo(
-        finish={"code": code, "message": "wörds: 100%\n", "details": b"\x00details\xff"}
-    )
+    request = echo(finish={"code": code, "message": "wörds: 100%\n", "details": b"\x00details\xff"})
     async with connect(target) as channel:
         with pytest.raises(millstream.RpcError) as raised:
             await channel.unary(UNARY, request, metadata=METADATA, timeout=SOON)

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from support import BIDI, CLIENT, LOOPS, SERVER, SOON, UNARY, answer, count, echo
 
 import millstream
 import millstream.aio
 from millstream import _native
+from support import BIDI, CLIENT, LOOPS, SERVER, SOON, UNARY, answer, count, echo
 
 
 def threads() -> int:
