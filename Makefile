@@ -1,6 +1,6 @@
 # Thin: every target is one subcommand of the task runner (ci/), which has --help for each.
 .DEFAULT_GOAL := help
-.PHONY: demo test lint fmt wheel jar capi header setup clean help
+.PHONY: demo test lint fmt soak fuzz wheel jar capi header setup clean help
 
 XTASK := @sh ci/bootstrap.sh
 
@@ -15,6 +15,12 @@ lint: ## Formatting and lints, without running tests
 
 fmt: ## Format the sources of every language
 	$(XTASK) fmt $(ARGS)
+
+soak: ## Run the scenario in four languages for half an hour
+	$(XTASK) soak $(ARGS)
+
+fuzz: ## Run the tests with generated input on many more cases
+	$(XTASK) fuzz $(ARGS)
 
 wheel: ## Build the Python wheel
 	$(XTASK) wheel $(ARGS)
@@ -32,7 +38,7 @@ setup: ## Install what the tests need beyond the toolchains
 	$(XTASK) setup $(ARGS)
 
 clean: ## Remove everything that was built
-	rm -rf target bindings-java/target bindings-java/*/target
+	rm -rf target bindings-java/target bindings-java/*/target examples/java/target
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'

@@ -127,7 +127,7 @@ TEST(a_sender_that_is_held_up_is_told_when_there_is_room) {
     mill_status status;
     uint64_t sent = 0, tag = 0;
     size_t count = 0;
-    while ((status = mill_call_send(call, packed, 200, NULL)) == MILL_OK) {
+    while ((status = mill_call_send(call, packed, 2000, NULL)) == MILL_OK) {
         sent++;
         CHECK(sent < 10000);
     }

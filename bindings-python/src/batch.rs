@@ -14,7 +14,7 @@ use pyo3::{
     exceptions::{PyIndexError, PyTypeError},
     ffi,
     prelude::*,
-    types::{PyList, PySlice},
+    types::{PyInt, PyList, PySlice},
 };
 
 use crate::{convert, guard};
@@ -95,6 +95,9 @@ impl Batch {
                 return Ok(list.into_any());
             }
             let at: isize = key.extract().map_err(|_| {
+                if key.is_instance_of::<PyInt>() {
+                    return PyIndexError::new_err(format!("{key} is too large for an index"));
+                }
                 PyTypeError::new_err(format!(
                     "a batch is indexed by integers and slices, not {}",
                     key.get_type()
@@ -143,7 +146,7 @@ impl Batch {
 }
 
 /// The messages of a batch, one after the other.
-#[pyclass(frozen, module = "millstream")]
+#[pyclass(frozen, generic, module = "millstream")]
 pub struct BatchIterator {
     batch: Py<Batch>,
     at: AtomicUsize,

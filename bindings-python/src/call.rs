@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use millstream_boundary::Interest;
 use pyo3::{
-    PyTraverseError, PyVisit,
-    intern,
+    PyTraverseError, PyVisit, intern,
     prelude::*,
     types::{PyBytes, PyList},
 };

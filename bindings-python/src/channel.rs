@@ -215,15 +215,26 @@ impl Channel {
     }
 
     /// Resolves a future of the running event loop once the state is another than `last`. Only the
-    /// last of several that wait is certain to be resolved.
-    fn watch_state(&self, py: Python<'_>, last: i32, future: Py<PyAny>) -> PyResult<()> {
+    /// last of several that wait is certain to be resolved. Returns what `unwatch_state` needs.
+    fn watch_state(&self, py: Python<'_>, last: i32, future: Py<PyAny>) -> PyResult<u64> {
         guard::enter(py, || {
             let last = state(py, last)?;
-            let driver = self.loops.current(py)?;
-            let tag = driver.once(future);
-            self.channel
-                .watch_state(last, driver.queue(), tag)
-                .map_err(|error| convert::misuse(py, &error))
+            let wakes = self.loops.current(py)?;
+            let tag = wakes.once(future);
+            let watched = self.channel.watch_state(last, wakes.queue(), tag);
+            watched.map_err(|error| {
+                wakes.release(tag);
+                convert::misuse(py, &error)
+            })?;
+            Ok(tag)
+        })
+    }
+
+    /// Forgets a future of `watch_state`, resolved or not.
+    fn unwatch_state(&self, py: Python<'_>, tag: u64) -> PyResult<()> {
+        guard::enter(py, || {
+            self.loops.current(py)?.release(tag);
+            Ok(())
         })
     }
 

@@ -147,10 +147,7 @@ fn not_metadata(value: &Bound<'_, PyAny>) -> PyErr {
 }
 
 /// Received metadata as a `millstream.Metadata`.
-pub fn metadata<'py>(
-    py: Python<'py>,
-    metadata: Option<&Metadata>,
-) -> PyResult<Bound<'py, PyAny>> {
+pub fn metadata<'py>(py: Python<'py>, metadata: Option<&Metadata>) -> PyResult<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let pairs = PyList::empty(py);
     for (key, value) in metadata.iter().flat_map(|metadata| metadata.iter()) {

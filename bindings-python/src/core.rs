@@ -172,7 +172,12 @@ impl Core {
 
     /// Hands over a run of a list, from `at` on, and returns how many were taken. An item that is
     /// not `bytes` ends the run.
-    pub fn try_send_run(&self, py: Python<'_>, list: &Bound<'_, PyList>, at: usize) -> PyResult<usize> {
+    pub fn try_send_run(
+        &self,
+        py: Python<'_>,
+        list: &Bound<'_, PyList>,
+        at: usize,
+    ) -> PyResult<usize> {
         let end = list.len().min(at.saturating_add(RUN));
         let mut items: [Option<Bound<'_, PyBytes>>; RUN] = [const { None }; RUN];
         let mut count = 0;

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import support
+from millstream import _loops, _native
 
-from millstream import _native
-
+# So that the threads of loops without readers end soon after their loop.
+_loops._LOOK = 0.05
 
 FAILED = pytest.StashKey[bool]()
 
@@ -35,7 +37,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     result = pyfuncitem.obj(**arguments)
     if hasattr(result, "send"):
-        support.run(pyfuncitem.funcargs.get("flavour", "asyncio"), result)
+        support.run(str(pyfuncitem.funcargs.get("flavour", "asyncio")), result)
     return True
 
 

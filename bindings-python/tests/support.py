@@ -35,7 +35,7 @@ def binary(variable: str, name: str) -> Path:
 
 
 class Server:
-    """A server of the harness. It ends with its standard input, so at the latest with this process."""
+    """A server of the harness. It ends with its standard input, at the latest with this process."""
 
     def __init__(self, variable: str, name: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -75,8 +75,10 @@ def generate_messages(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     source = "contract/v1/echo.proto"
     subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'proto'}", f"--python_out={out}"]
-        + [source],
+        [
+            *(sys.executable, "-m", "grpc_tools.protoc"),
+            *(f"-I{ROOT / 'proto'}", f"--python_out={out}", source),
+        ],
         check=True,
     )
 
@@ -180,7 +182,7 @@ class SyncChannel:
 class ReaderlessLoop(asyncio.SelectorEventLoop):
     """An event loop that watches no file descriptors for others, like the Proactor of Windows."""
 
-    def add_reader(self, *_arguments: Any) -> Any:
+    def add_reader(self, *_arguments: Any) -> Any:  # type: ignore[override]
         raise NotImplementedError
 
 

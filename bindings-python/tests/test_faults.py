@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import ROOT, SOON
 
 import millstream
+from support import ROOT, SOON
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (ROOT / "contract-tests" / "vectors" / "faults.json").read_text()
@@ -84,9 +84,7 @@ def start(channel: Any, case: dict[str, Any]) -> Any:
     if not case.get("half_close", True):
         return channel.call(kind, case["path"], **options)
     requests *= case.get("request_repeat", 1)
-    stream = (
-        channel.client_stream if kind is millstream.CallKind.CLIENT_STREAM else channel.bidi
-    )
+    stream = channel.client_stream if kind is millstream.CallKind.CLIENT_STREAM else channel.bidi
     return stream(case["path"], requests, **options)
 
 
@@ -139,9 +137,7 @@ async def compare(call: Any, case: dict[str, Any]) -> None:
 
 async def seen(channel: Any, path: str) -> int:
     """How many calls of a method the server has seen."""
-    reply = await channel.unary(
-        FAULT + "Seen", path.encode(), timeout=SOON, wait_for_ready=True
-    )
+    reply = await channel.unary(FAULT + "Seen", path.encode(), timeout=SOON, wait_for_ready=True)
     return int(json.loads(reply)["calls"])
 
 

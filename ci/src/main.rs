@@ -2,7 +2,7 @@
 //! checkout, on a developer's machine and in CI alike.
 #![forbid(unsafe_code)]
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -22,7 +22,7 @@ mod ui;
 mod workspace;
 
 use process::Failure;
-use steps::{Mode, Step};
+use steps::{Cx, Mode, Step};
 use toolchain::Purpose;
 use ui::Ui;
 use workspace::Workspace;
@@ -64,6 +64,20 @@ enum Command {
         /// Use the committed excerpt of the data, without the network.
         #[arg(long)]
         excerpt: bool,
+    },
+    /// Run the scenario in four languages again and again, against one server. Exits 1 at the first
+    /// round in which something is wrong.
+    Soak {
+        /// For how long.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+        minutes: u64,
+    },
+    /// Run the tests with generated input on many more cases than `test` does. Exits 1 when a case
+    /// fails; it is then kept as a regression and tried first from then on.
+    Fuzz {
+        /// Cases for each property.
+        #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
+        cases: u32,
     },
     /// Formatting and lints in every language, without running tests.
     Lint,
@@ -144,26 +158,31 @@ fn dispatch(ws: &Workspace, ui: Ui, command: Command) -> Result<bool, Failure> {
             Ok(run_steps(ws, ui, &chosen, Mode::Test, fail_fast))
         }
         Command::Demo { languages, excerpt } => {
-            let mode = Mode::Demo;
             let languages: Vec<&str> = demo::LANGUAGES
                 .into_iter()
                 .filter(|name| languages.is_empty() || languages.iter().any(|l| l == name))
                 .collect();
             let chosen = plan::with_needs(plan::all(), &demo::needs(&languages, excerpt))?;
-            let summary = steps::run(ws, ui, &chosen, mode, true);
-            if !summary.problems().is_empty() {
-                print!("{}", summary.render());
-                return Ok(false);
-            }
-            demo::run(ws, ui, &languages, excerpt)
+            Ok(builds(ws, ui, &chosen) && demo::run(ws, ui, &languages, excerpt)?)
+        }
+        Command::Soak { minutes } => {
+            let chosen = plan::with_needs(plan::all(), &demo::needs(&demo::LANGUAGES, false))?;
+            let time = Duration::from_secs(minutes * 60);
+            Ok(builds(ws, ui, &chosen) && demo::soak(ws, ui, time)?)
+        }
+        Command::Fuzz { cases } => {
+            let mut cx = Cx::new(ws, ui, Mode::Test, "fuzz", "Tests with generated input")?;
+            let result = plan::fuzz(&mut cx, cases);
+            cx.end(if result.is_ok() { "ok" } else { "FAILED" }, "");
+            result.map(|()| true)
         }
         Command::Lint => steps(plan::LINT, Mode::Test),
         Command::Fmt => Ok(run_steps(ws, ui, &plan::format()?, Mode::Test, false)),
         Command::Setup { purpose: SetupFor::Demo } => steps(plan::SETUP_DEMO, Mode::Demo),
         Command::Setup { purpose: SetupFor::Test } => steps(plan::SETUP_TEST, Mode::Test),
-        Command::Wheel => steps(&["wheel"], Mode::Demo),
-        Command::Jar => steps(&["jar"], Mode::Demo),
-        Command::Capi => steps(&["capi"], Mode::Demo),
+        Command::Wheel => steps(&["wheel"], Mode::Dist),
+        Command::Jar => steps(&["jar"], Mode::Dist),
+        Command::Capi => steps(&["capi"], Mode::Dist),
         Command::Header => steps(&["write-header", "write-errors"], Mode::Test),
         Command::Data => steps(&["data"], Mode::Demo),
         Command::Readme => {
@@ -181,6 +200,16 @@ fn dispatch(ws: &Workspace, ui: Ui, command: Command) -> Result<bool, Failure> {
     }
 }
 
+/// Runs the steps before a demo; what they say is of interest only when one fails.
+fn builds(ws: &Workspace, ui: Ui, chosen: &[Step]) -> bool {
+    let summary = steps::run(ws, ui, chosen, Mode::Demo, true);
+    let good = summary.problems().is_empty();
+    if !good {
+        print!("{}", summary.render());
+    }
+    good
+}
+
 fn run_steps(ws: &Workspace, ui: Ui, chosen: &[Step], mode: Mode, fail_fast: bool) -> bool {
     let summary = steps::run(ws, ui, chosen, mode, fail_fast);
     print!("{}", summary.render());
@@ -190,7 +219,7 @@ fn run_steps(ws: &Workspace, ui: Ui, chosen: &[Step], mode: Mode, fail_fast: boo
 impl From<Mode> for Purpose {
     fn from(mode: Mode) -> Purpose {
         match mode {
-            Mode::Demo => Purpose::Demo,
+            Mode::Demo | Mode::Dist => Purpose::Demo,
             Mode::Test => Purpose::Test,
         }
     }

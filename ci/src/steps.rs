@@ -9,24 +9,16 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What a step did.
+/// What a step did: a few words for the summary.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The tests that ran, by language.
-    pub tests: Vec<(Language, Tally)>,
-    /// A few words for the summary.
-    pub note: String,
+    note: String,
 }
 
 impl Report {
-    /// A report of tests in one language.
-    pub fn tests(language: Language, tally: Tally) -> Report {
-        Report { tests: vec![(language, tally)], note: String::new() }
-    }
-
     /// A report with a few words.
     pub fn note(note: impl Into<String>) -> Report {
-        Report { tests: Vec::new(), note: note.into() }
+        Report { note: note.into() }
     }
 }
 
@@ -51,8 +43,10 @@ pub struct Step {
 pub enum Mode {
     /// To see whether all is well: built with the development profile, which compiles faster.
     Test,
-    /// To be used: built with the release profile.
+    /// To see it run: built with the release profile.
     Demo,
+    /// To be installed: built with the release profile, and no more than is asked for.
+    Dist,
 }
 
 impl Mode {
@@ -60,7 +54,7 @@ impl Mode {
     pub fn profile(self) -> &'static str {
         match self {
             Mode::Test => "dev",
-            Mode::Demo => "release",
+            Mode::Demo | Mode::Dist => "release",
         }
     }
 
@@ -68,7 +62,7 @@ impl Mode {
     pub fn dir(self) -> &'static str {
         match self {
             Mode::Test => "debug",
-            Mode::Demo => "release",
+            Mode::Demo | Mode::Dist => "release",
         }
     }
 }
@@ -81,6 +75,7 @@ pub struct Cx<'a> {
     pub mode: Mode,
     /// Where the step's output goes.
     pub log: PathBuf,
+    tests: Vec<(Language, Tally)>,
     work: Option<Work>,
 }
 
@@ -95,7 +90,7 @@ impl<'a> Cx<'a> {
     ) -> Result<Cx<'a>, Failure> {
         let log = ws.log(id);
         fs::write(&log, "")?;
-        Ok(Cx { ws, mode, log, work: Some(ui.work(title)) })
+        Ok(Cx { ws, mode, log, tests: Vec::new(), work: Some(ui.work(title)) })
     }
 
     /// Runs a command to its end.
@@ -116,6 +111,14 @@ impl<'a> Cx<'a> {
     /// Ends the live line.
     pub fn end(&mut self, verdict: &str, note: &str) -> Duration {
         self.work.take().map_or(Duration::ZERO, |work| work.end(verdict, note))
+    }
+
+    /// Counts tests that ran, whether they passed or not.
+    pub fn count(&mut self, language: Language, tally: Tally) {
+        match self.tests.iter_mut().find(|(counted, _)| *counted == language) {
+            Some((_, sum)) => *sum += tally,
+            None => self.tests.push((language, tally)),
+        }
     }
 
     /// Everything that the step's commands have printed so far.
@@ -151,18 +154,27 @@ pub fn cargo(ws: &Workspace) -> Cmd {
 /// How one step ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// As it should.
-    Ok(Report),
+    /// As it should, with a few words about it.
+    Ok(String),
     /// It failed, for this reason.
     Failed(Failure),
     /// It could not run, because of this step.
     NotRun(&'static str),
 }
 
+#[derive(Debug)]
+struct Row {
+    id: &'static str,
+    title: &'static str,
+    outcome: Outcome,
+    took: Duration,
+    tests: Vec<(Language, Tally)>,
+}
+
 /// How all steps ended.
 #[derive(Debug, Default)]
 pub struct Summary {
-    rows: Vec<(&'static str, &'static str, Outcome, Duration)>,
+    rows: Vec<Row>,
     expected: Vec<Language>,
     interrupted: bool,
 }
@@ -176,18 +188,19 @@ pub fn run(ws: &Workspace, ui: Ui, steps: &[Step], mode: Mode, fail_fast: bool) 
     };
     let mut stopped: Option<&'static str> = None;
     for (index, step) in steps.iter().enumerate() {
-        let blocked = stopped.or_else(|| summary.blocking(step.needs));
-        let (outcome, took) = match blocked {
-            Some(by) => (Outcome::NotRun(by), Duration::ZERO),
-            None => {
-                let title = format!("[{}/{}] {}", index + 1, steps.len(), step.title);
-                run_one(ws, ui, mode, step, &title)
+        let title = format!("[{}/{}] {}", index + 1, steps.len(), step.title);
+        let row = match stopped.or_else(|| summary.blocking(step.needs)) {
+            Some(by) => {
+                let outcome = Outcome::NotRun(by);
+                let (id, title) = (step.id, step.title);
+                Row { id, title, outcome, took: Duration::ZERO, tests: Vec::new() }
             }
+            None => run_one(ws, ui, mode, step, &title),
         };
-        if fail_fast && matches!(outcome, Outcome::Failed(_)) {
+        if fail_fast && matches!(row.outcome, Outcome::Failed(_)) {
             stopped = Some(step.id);
         }
-        summary.rows.push((step.id, step.title, outcome, took));
+        summary.rows.push(row);
         if interrupted() {
             summary.interrupted = true;
             break;
@@ -196,36 +209,46 @@ pub fn run(ws: &Workspace, ui: Ui, steps: &[Step], mode: Mode, fail_fast: bool) 
     summary
 }
 
-fn run_one(ws: &Workspace, ui: Ui, mode: Mode, step: &Step, title: &str) -> (Outcome, Duration) {
-    let mut cx = match Cx::new(ws, ui, mode, step.id, title) {
+fn run_one(ws: &Workspace, ui: Ui, mode: Mode, step: &Step, title: &str) -> Row {
+    let Step { id, title: name, .. } = *step;
+    let mut cx = match Cx::new(ws, ui, mode, id, title) {
         Ok(cx) => cx,
-        Err(failure) => return (Outcome::Failed(failure), Duration::ZERO),
-    };
-    let result = (step.run)(&mut cx).and_then(|report| {
-        match report.tests.iter().find(|(_, tally)| tally.failed > 0) {
-            Some((language, tally)) => Err(Failure::new(format!("{language} tests: {tally}"))),
-            None => Ok(report),
+        Err(failure) => {
+            let outcome = Outcome::Failed(failure);
+            return Row { id, title: name, outcome, took: Duration::ZERO, tests: Vec::new() };
         }
-    });
-    match result {
+    };
+    let result = (step.run)(&mut cx);
+    let tests = std::mem::take(&mut cx.tests);
+    let counts: Vec<String> =
+        tests.iter().map(|(language, tally)| format!("{language}: {tally}")).collect();
+    let counts = counts.join("; ");
+    let failed = tests.iter().any(|(_, tally)| tally.failed > 0);
+    let (outcome, took) = match result {
+        // Whatever the test runner's exit code was.
+        Ok(_) if failed => {
+            let took = cx.end("FAILED", &counts);
+            (Outcome::Failed(Failure::new("tests failed")), took)
+        }
         Ok(report) => {
-            let counts: Vec<String> = report
-                .tests
-                .iter()
-                .map(|(language, tally)| format!("{language}: {tally}"))
-                .collect();
-            let note = if counts.is_empty() { report.note.clone() } else { counts.join("; ") };
-            let took = cx.end("ok", &note);
-            (Outcome::Ok(report), took)
+            let took = cx.end("ok", if counts.is_empty() { &report.note } else { &counts });
+            (Outcome::Ok(report.note), took)
         }
         Err(failure) => {
-            let took = cx.end("FAILED", "");
+            let took = cx.end("FAILED", &counts);
+            (Outcome::Failed(failure), took)
+        }
+    };
+    let outcome = match outcome {
+        Outcome::Failed(failure) => {
             let failure =
                 if step.remedy.is_empty() { failure } else { failure.remedy(step.remedy) };
             ui.say(explain(&failure, &ws.show(&cx.log)));
-            (Outcome::Failed(failure), took)
+            Outcome::Failed(failure)
         }
-    }
+        other => other,
+    };
+    Row { id, title: name, outcome, took, tests }
 }
 
 /// A failure as it is shown: the command, the end of its output, the remedy.
@@ -254,19 +277,15 @@ impl Summary {
     fn blocking(&self, needs: &[&'static str]) -> Option<&'static str> {
         self.rows
             .iter()
-            .find(|(id, _, outcome, _)| needs.contains(id) && !matches!(outcome, Outcome::Ok(_)))
-            .map(|(id, ..)| *id)
+            .find(|row| needs.contains(&row.id) && !matches!(row.outcome, Outcome::Ok(_)))
+            .map(|row| row.id)
     }
 
     fn counts(&self) -> BTreeMap<Language, Tally> {
         let mut counts: BTreeMap<Language, Tally> =
             self.expected.iter().map(|language| (*language, Tally::default())).collect();
-        for (.., outcome, _) in &self.rows {
-            if let Outcome::Ok(report) = outcome {
-                for (language, tally) in &report.tests {
-                    *counts.entry(*language).or_default() += *tally;
-                }
-            }
+        for (language, tally) in self.rows.iter().flat_map(|row| &row.tests) {
+            *counts.entry(*language).or_default() += *tally;
         }
         counts
     }
@@ -274,7 +293,7 @@ impl Summary {
     /// Everything that keeps the whole from being a success, a line each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (id, _, outcome, _) in &self.rows {
+        for Row { id, outcome, .. } in &self.rows {
             match outcome {
                 Outcome::Ok(_) => {}
                 Outcome::Failed(failure) => problems.push(format!("{id} failed: {failure}")),
@@ -294,12 +313,12 @@ impl Summary {
 
     /// The table of steps, the table of languages and the verdict.
     pub fn render(&self) -> String {
-        let width = self.rows.iter().map(|(_, title, ..)| title.len()).max().unwrap_or(4).max(4);
+        let width = self.rows.iter().map(|row| row.title.len()).max().unwrap_or(4).max(4);
         let mut text = String::new();
         let _ = writeln!(text, "\n{:<width$}  {:<7} {:>9}", "step", "result", "time");
-        for (_, title, outcome, took) in &self.rows {
+        for Row { title, outcome, took, .. } in &self.rows {
             let (result, note) = match outcome {
-                Outcome::Ok(report) => ("ok", report.note.as_str()),
+                Outcome::Ok(note) => ("ok", note.as_str()),
                 Outcome::Failed(_) => ("FAILED", ""),
                 Outcome::NotRun(_) => ("not run", ""),
             };
@@ -307,6 +326,8 @@ impl Summary {
             let row = format!("{title:<width$}  {result:<7} {seconds:>9}  {note}");
             let _ = writeln!(text, "{}", row.trim_end());
         }
+        let all: Duration = self.rows.iter().map(|row| row.took).sum();
+        let _ = writeln!(text, "{:<width$}  {:<7} {:>7.1} s", "all", "", all.as_secs_f64());
         let counts = self.counts();
         if !counts.is_empty() {
             let _ =
@@ -380,8 +401,9 @@ mod tests {
 
     #[test]
     fn a_language_without_a_test_that_ran_is_a_problem() {
-        let mut tests = step("tests", |_| {
-            Ok(Report::tests(Language::C, Tally { passed: 3, failed: 0, skipped: 0 }))
+        let mut tests = step("tests", |cx| {
+            cx.count(Language::C, Tally { passed: 3, failed: 0, skipped: 0 });
+            Ok(Report::default())
         });
         tests.languages = &[Language::C, Language::Cpp];
         let summary = go("zero", &[tests], false);
@@ -390,8 +412,9 @@ mod tests {
 
     #[test]
     fn skipped_tests_alone_do_not_count_as_run() {
-        let mut tests = step("tests", |_| {
-            Ok(Report::tests(Language::Java, Tally { passed: 0, failed: 0, skipped: 9 }))
+        let mut tests = step("tests", |cx| {
+            cx.count(Language::Java, Tally { passed: 0, failed: 0, skipped: 9 });
+            Ok(Report::default())
         });
         tests.languages = &[Language::Java];
         assert_eq!(go("skips", &[tests], false).problems(), ["no Java test ran to a result"]);
@@ -399,11 +422,28 @@ mod tests {
 
     #[test]
     fn a_report_with_a_failed_test_fails_its_step_whatever_the_exit_code() {
-        let tests = step("tests", |_| {
-            Ok(Report::tests(Language::Python, Tally { passed: 8, failed: 1, skipped: 0 }))
+        let tests = step("tests", |cx| {
+            cx.count(Language::Python, Tally { passed: 8, failed: 1, skipped: 0 });
+            Ok(Report::default())
         });
         let summary = go("report", &[tests], false);
-        assert_eq!(summary.problems(), ["tests failed: Python tests: 8 passed, 1 FAILED"]);
+        assert_eq!(summary.problems(), ["tests failed: tests failed"]);
+    }
+
+    #[test]
+    fn the_tests_of_a_failed_step_are_counted_too() {
+        let mut tests = step("tests", |cx| {
+            cx.count(Language::C, Tally { passed: 65, failed: 12, skipped: 0 });
+            Err(Failure::new("exit status: 8"))
+        });
+        tests.languages = &[Language::C];
+        let summary = go("counted", &[tests], false);
+        assert_eq!(summary.problems(), ["tests failed: exit status: 8"]);
+        assert!(
+            summary.render().contains("C             65      12       0"),
+            "{}",
+            summary.render()
+        );
     }
 
     #[test]
@@ -414,7 +454,7 @@ mod tests {
         });
         failing.remedy = "mend it";
         let summary = go("explain", &[failing], false);
-        let Outcome::Failed(failure) = &summary.rows[0].2 else { panic!("it failed") };
+        let Outcome::Failed(failure) = &summary.rows[0].outcome else { panic!("it failed") };
         let text = explain(failure, "target/logs/run.log");
         for part in ["exit status: 4", "why it broke", "to do: mend it", "target/logs/run.log"] {
             assert!(text.contains(part), "{part} in {text}");

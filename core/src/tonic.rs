@@ -17,7 +17,7 @@ pub fn status(status: &Status) -> ::tonic::Status {
 /// The tonic form of metadata. The order within each key is kept. Entries that tonic cannot hold
 /// are left out: values that HTTP allows and gRPC does not.
 pub fn metadata(metadata: &Metadata) -> MetadataMap {
-    let mut map = MetadataMap::with_capacity(metadata.len());
+    let mut map = MetadataMap::new();
     for (key, value) in metadata.iter() {
         if key.ends_with("-bin") {
             if let Ok(key) = BinaryMetadataKey::from_bytes(key.as_bytes()) {

@@ -21,14 +21,14 @@ class Channel:
 
     Any number of threads may use a channel at once. Every method that starts a call takes
 
-    - ``request_serializer``: makes bytes of a request, such as ``Request.SerializeToString``; without
-      it requests are bytes, or anything with a buffer of bytes;
+    - ``request_serializer``: makes bytes of a request, such as ``Request.SerializeToString``;
+      without it requests are bytes, or anything with a buffer of bytes;
     - ``response_deserializer``: makes something of the bytes of a response, such as
       ``Response.FromString``; without it responses are bytes;
     - the options of `CallOptions` by name.
 
-    Raises `ClosedError` after `close()`, `ForkedError` in a forked child, `InvalidArgumentError` and
-    `InvalidMetadataError` for options that can never be right.
+    Raises `ClosedError` after `close()`, `ForkedError` in a forked child, `InvalidArgumentError`
+    and `InvalidMetadataError` for options that can never be right.
     """
 
     __slots__ = ("__weakref__", "_native", "_open")
@@ -154,9 +154,9 @@ class Channel:
     ) -> _native.Call[Any]:
         """Many requests, one response: ``call.result()``.
 
-        Requests are sent with ``call.send()`` and ended with ``call.done_sending()``, or come from an
-        iterable, which a thread of its own then iterates over. If that raises, the call is cancelled
-        and whoever receives from the call gets the exception.
+        Requests are sent with ``call.send()`` and ended with ``call.done_sending()``, or come from
+        an iterable, which a thread of its own then iterates over. If that raises, the call is
+        cancelled and whoever receives from the call gets the exception.
         """
         call = self._native.call(
             CallKind.CLIENT_STREAM,
@@ -286,9 +286,10 @@ def channel(
     """Opens a channel to ``http://host:port``, ``https://host:port`` or ``unix:/path``.
 
     It connects when the first call needs it. For ``https``: ``roots`` are the certificates to trust
-    (default: those of the operating system), ``cert_chain`` and ``private_key`` identify the client,
-    ``server_name`` is the name that the server's certificate must be for (default: the host of the
-    target); each is PEM as bytes, or the path of a file. For the options see `ChannelOptions`.
+    (default: those of the operating system), ``cert_chain`` and ``private_key`` identify the
+    client; each is PEM as bytes, or the path of a file. ``server_name`` is the name that the
+    server's certificate must be for (default: the host of the target). For the options see
+    `ChannelOptions`.
 
     Raises `InvalidTargetError`, `InvalidTlsError` and `InvalidArgumentError`.
 

@@ -111,7 +111,7 @@ class CallOptions(TypedDict, total=False):
     max_send_message: int | None
     """Bytes of a sent message; counts when smaller than the channel's."""
     max_batch_delay: Seconds | None
-    """Received messages may gather this long before they are handed out: fewer wakes, more delay."""
+    """Received messages may gather this long: fewer wakes, more delay. Default 0."""
 
 
 Size: TypeAlias = int | str
@@ -147,10 +147,10 @@ class ChannelOptions(TypedDict, total=False):
     backoff_max: Duration
     """The longest such wait. Default 120 s."""
     max_connections: int
-    """Connections at most, when the server's limit of concurrent streams is reached. Default 100."""
+    """Connections at most, when the server limits concurrent streams. Default 100."""
     stream_window: Size
     """The HTTP/2 flow-control window of each stream. Default 256 KiB."""
     buffers: Size
-    """Bytes that wait for the consumer, and bytes that wait to be sent, per call. Default 256 KiB."""
+    """Bytes that wait, per call, for the consumer and to be sent. Default 256 KiB each."""
     idle_timeout: Duration | None
     """Close the connection after this long without a call. Default 5 minutes; None: keep it."""

@@ -35,16 +35,17 @@ _pumps: set[asyncio.Task[None]] = set()
 class Channel:
     """A connection to a target, made when the first call needs it and again when it is lost.
 
-    Any number of event loops and threads may use a channel at once. Every method that starts a call takes
+    Any number of event loops and threads may use a channel at once. Every method that starts a
+    call takes
 
-    - ``request_serializer``: makes bytes of a request, such as ``Request.SerializeToString``; without
-      it requests are bytes, or anything with a buffer of bytes;
+    - ``request_serializer``: makes bytes of a request, such as ``Request.SerializeToString``;
+      without it requests are bytes, or anything with a buffer of bytes;
     - ``response_deserializer``: makes something of the bytes of a response, such as
       ``Response.FromString``; without it responses are bytes;
     - the options of `CallOptions` by name.
 
-    Raises `ClosedError` after `close()`, `ForkedError` in a forked child, `InvalidArgumentError` and
-    `InvalidMetadataError` for options that can never be right.
+    Raises `ClosedError` after `close()`, `ForkedError` in a forked child, `InvalidArgumentError`
+    and `InvalidMetadataError` for options that can never be right.
     """
 
     __slots__ = ("__weakref__", "_native", "_open")
@@ -170,9 +171,9 @@ class Channel:
     ) -> Call[Any]:
         """Many requests, one response: ``await call.result()``.
 
-        Requests are sent with ``await call.send()`` and ended with ``await call.done_sending()``, or
-        come from an iterable, asynchronous or not, which a task of its own then iterates over. If
-        that raises, the call is cancelled and whoever receives from the call gets the exception.
+        Requests are sent with ``await call.send()`` and ended with ``await call.done_sending()``,
+        or come from an iterable, asynchronous or not, which a task of its own then iterates over.
+        If that raises, the call is cancelled and whoever receives from it gets the exception.
         """
         call = self._native.aio_call(
             CallKind.CLIENT_STREAM,
@@ -275,8 +276,11 @@ class Channel:
                         f"{self.target} was not ready within {timeout} s; its state is {state.name}"
                     )
             changed = loop.create_future()
-            self._native.watch_state(state, changed)
-            await asyncio.wait((changed,), timeout=slice_)
+            tag = self._native.watch_state(state, changed)
+            try:
+                await asyncio.wait((changed,), timeout=slice_)
+            finally:
+                self._native.unwatch_state(tag)
 
     async def close(self) -> None:
         """Ends the open calls with CANCELLED, now. Idempotent; later calls raise `ClosedError`."""

@@ -40,7 +40,7 @@ pub struct Shared {
 impl Shared {
     /// Has the futures of an interest resolved when it is ready.
     pub fn watch(&self, interest: Interest) -> Result<(), Error> {
-        let tag = self.tag + waiters::index(interest) as u64;
+        let tag = self.tag + waiters::index(interest);
         self.core.call.watch(interest, self.wakes.queue(), tag)
     }
 }
@@ -338,7 +338,7 @@ impl Sender {
             let event_loop = driver::running_loop(py)?;
             let future = event_loop.call_method0(intern!(py, "create_future"))?;
             future.call_method1(intern!(py, "add_done_callback"), (callback,))?;
-            self.shared.waiters.add(Interest::STATUS, &future, false);
+            self.shared.waiters.add(Interest::STATUS, future.unbind(), false);
             self.shared.watch(Interest::STATUS).map_err(|error| convert::misuse(py, &error))
         })
     }

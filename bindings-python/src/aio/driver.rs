@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use millstream_boundary::{Error, ErrorCode, Queue};
+use millstream_boundary::{Error, ErrorCode, Interest, Queue};
 use pyo3::{
     intern,
     prelude::*,
@@ -14,11 +14,7 @@ use pyo3::{
 };
 
 use super::waiters::Waiters;
-use crate::{
-    convert,
-    core::lock,
-    guard, wait,
-};
+use crate::{convert, core::lock, guard, wait};
 
 /// Tags that are taken from the queue at once.
 const TAGS: usize = 1024;
@@ -49,7 +45,7 @@ struct Slot {
 enum Who {
     Nobody,
     Call(Weak<Waiters>),
-    /// A future that waits for one thing, once.
+    /// A future that waits for one thing, until it is released.
     Once(Py<PyAny>),
 }
 
@@ -80,20 +76,25 @@ impl Wakes {
         mine.is_some_and(|mine| mine.is(event_loop))
     }
 
-    fn futures(&self, tag: u64) -> Vec<Py<PyAny>> {
+    /// Resolves the futures that a tag stands for.
+    fn wake(&self, py: Python<'_>, tag: u64) {
         let mut slots = lock(&self.slots);
         match slots.get(tag) {
             Some(Who::Call(waiters)) => {
                 let waiters = waiters.upgrade();
                 drop(slots);
-                let interest = (tag & ((1 << INTEREST_BITS) - 1)) as usize;
-                waiters.map(|waiters| waiters.take(interest)).unwrap_or_default()
+                let interest = Interest(1 << (tag & ((1 << INTEREST_BITS) - 1)));
+                for waiter in waiters.map(|waiters| waiters.take(interest)).unwrap_or_default() {
+                    resolve(waiter.future.bind(py));
+                    waiter.release(py);
+                }
             }
-            Some(Who::Once(_)) => match slots.release(tag) {
-                Who::Once(future) => vec![future],
-                _ => Vec::new(),
-            },
-            _ => Vec::new(),
+            Some(Who::Once(future)) => {
+                let future = future.bind(py).clone();
+                drop(slots);
+                resolve(&future);
+            }
+            _ => {}
         }
     }
 }
@@ -154,11 +155,7 @@ impl Driver {
         guard::enter(py, || {
             let mut tags = Vec::new();
             while self.0.queue.drain(&mut tags, TAGS) == TAGS {}
-            for tag in tags {
-                for future in self.0.futures(tag) {
-                    resolve(future.bind(py));
-                }
-            }
+            tags.into_iter().for_each(|tag| self.0.wake(py, tag));
             Ok(())
         })
     }
@@ -173,14 +170,14 @@ impl Driver {
     }
 
     /// Forgets everybody who waits: the loop is closed and will never run again.
-    fn abandon(&self) {
+    fn abandon(&self, py: Python<'_>) {
         self.0.queue.close();
         let slots = mem::take(&mut *lock(&self.0.slots));
         for slot in slots.slots {
             if let Who::Call(waiters) = slot.who
                 && let Some(waiters) = waiters.upgrade()
             {
-                waiters.clear();
+                waiters.clear(py);
             }
         }
     }

@@ -65,18 +65,12 @@ pub enum Kind {
 
 #[derive(Default)]
 struct State {
-    pending: Option<Pending>,
+    /// The id of the waiter whose future the task waits on.
+    pending: Option<u64>,
     deadline: Option<Instant>,
     /// Where in the list the next message is.
     at: usize,
     finished: bool,
-}
-
-/// The future that the task waits on.
-struct Pending {
-    future: Py<PyAny>,
-    interest: Interest,
-    timer: Option<Py<PyAny>>,
 }
 
 /// What a task gets when it looks.
@@ -149,7 +143,8 @@ impl Operation {
         // Nearly every message of a fast stream goes this way.
         if let (Kind::Next, Some(call)) = (&self.kind, &self.call) {
             let call = call.get();
-            let message = call.shared.core.inbox(py)?.next().map(|message| convert::bytes(py, message));
+            let message =
+                call.shared.core.inbox(py)?.next().map(|message| convert::bytes(py, message));
             if let Some(message) = message {
                 return convert::deserialize(call.deserializer(), message?).map(Step::Return);
             }
@@ -172,16 +167,15 @@ impl Operation {
         if state.finished {
             return Err(awaited_twice());
         }
-        if let Some(pending) = state.pending.take() {
-            let future = pending.future.bind(py);
-            if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-                // Somebody looks before the future is done: it is still what to wait on.
-                let future = future.clone();
-                state.pending = Some(pending);
-                return hand_out(future);
+        if let Some(id) = state.pending {
+            if let Some(future) = shared.waiters.get(py, id)
+                && !future.call_method0(intern!(py, "done"))?.is_truthy()?
+            {
+                return hand_out(future); // somebody looks before it is done
             }
+            state.pending = None;
+            shared.waiters.remove(py, id);
             shared.pace.rested();
-            pending.settle(py, shared);
         }
         let poll = self.poll(py, shared, &mut state);
         match poll {
@@ -360,22 +354,23 @@ impl Operation {
         }
         let future = event_loop.call_method0(intern!(py, "create_future"))?;
         // Two that wait for messages would each get some of them.
-        if !shared.waiters.add(interest, &future, interest == Interest::MESSAGES) {
+        let alone = interest == Interest::MESSAGES;
+        let Some(id) = shared.waiters.add(interest, future.clone().unbind(), alone) else {
             let what = "another task is receiving from this call; let one receive and hand the \
                         messages on";
             return Err(convert::misuse(py, &Error::new(ErrorCode::Busy, what)));
-        }
-        let mut pending = Pending { future: future.clone().unbind(), interest, timer: None };
+        };
         if let Err(error) = shared.watch(interest) {
-            pending.settle(py, shared);
+            shared.waiters.remove(py, id);
             return Err(convert::misuse(py, &error));
         }
         if let Some(left) = left {
-            let wake = (left.as_secs_f64(), slots::type_object(py)?.getattr("_wake")?, &future);
-            pending.timer =
-                Some(event_loop.call_method1(intern!(py, "call_later"), wake)?.unbind());
+            let wake = slots::type_object(py)?.getattr("_wake")?;
+            let timer = (left.as_secs_f64(), wake, &future);
+            let timer = event_loop.call_method1(intern!(py, "call_later"), timer)?;
+            shared.waiters.set_timer(id, timer.unbind());
         }
-        state.pending = Some(pending);
+        state.pending = Some(id);
         hand_out(future)
     }
 
@@ -383,8 +378,8 @@ impl Operation {
     pub fn interrupt(&self, py: Python<'_>) {
         let Some(shared) = &self.shared else { return };
         if let Ok(mut state) = self.state.try_lock() {
-            if let Some(pending) = state.pending.take() {
-                pending.settle(py, shared);
+            if let Some(id) = state.pending.take() {
+                shared.waiters.remove(py, id);
             }
             state.finished = !self.is_reusable();
         }
@@ -398,8 +393,8 @@ impl Operation {
         let Operation { shared, call, kind, state } = self;
         let state = state.into_inner().unwrap_or_else(|state| state.into_inner());
         let never_awaited = !state.finished && state.at == 0 && state.pending.is_none();
-        if let (Some(shared), Some(pending)) = (&shared, state.pending) {
-            pending.settle(py, shared);
+        if let (Some(shared), Some(id)) = (&shared, state.pending) {
+            shared.waiters.remove(py, id);
         }
         match kind {
             Kind::Send(message) => {
@@ -419,19 +414,6 @@ impl Operation {
             _ => {}
         }
         drop(call.map(|call| call.into_bound(py)));
-    }
-}
-
-impl Pending {
-    /// Nobody waits on the future any more.
-    fn settle(self, py: Python<'_>, shared: &Shared) {
-        let waiter = shared.waiters.remove(self.interest, &self.future);
-        drop(waiter.map(|future| future.into_bound(py)));
-        drop(self.future.into_bound(py));
-        if let Some(timer) = self.timer {
-            // Fails only when the loop is closed; then the timer does not fire either.
-            let _ = timer.into_bound(py).call_method0(intern!(py, "cancel"));
-        }
     }
 }
 

@@ -211,7 +211,8 @@ unsafe extern "C" fn throw(object: *mut PyObject, arguments: *mut PyObject) -> *
 /// The exception of `throw(exception)` or of the older `throw(type, value, traceback)`.
 fn exception(arguments: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     let mut arguments = arguments.iter();
-    let first = arguments.next().ok_or_else(|| PyTypeError::new_err("throw() needs an exception"))?;
+    let first =
+        arguments.next().ok_or_else(|| PyTypeError::new_err("throw() needs an exception"))?;
     let value = arguments.next().filter(|value| !value.is_none());
     Ok(match (value, first.cast_into::<PyType>()) {
         (None, Ok(class)) => PyErr::from_value(class.call0()?),

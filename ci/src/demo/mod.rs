@@ -1,8 +1,9 @@
 //! The demo: one scenario, four languages, one server, and the question whether all saw the same.
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    path::Path,
+    fs::{self, OpenOptions},
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
     process::Stdio,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -12,9 +13,11 @@ use std::{
 use indicatif::ProgressBar;
 
 use crate::{
+    plan,
     process::{Cmd, Failure, Group, interrupted},
     server::Server,
-    steps, tools,
+    steps::{self, Mode},
+    tools,
     ui::Ui,
     workspace::Workspace,
 };
@@ -37,47 +40,100 @@ pub fn needs(languages: &[&str], excerpt: bool) -> Vec<&'static str> {
     needs.extend(languages.iter().filter_map(|language| match *language {
         "rust" => Some("example-rust"),
         "python" => Some("example-python"),
-        "java" => Some("example-java"),
+        "java" => Some("jar"),
         "c" => Some("example-c"),
         _ => None,
     }));
     needs
 }
 
-/// Starts the server, runs the scenario in each language and compares. Everything is built.
-pub fn run(ws: &Workspace, ui: Ui, languages: &[&str], excerpt: bool) -> Result<bool, Failure> {
-    let log = ws.log("demo");
-    std::fs::write(&log, "")?;
-    ui.heading("The scenario");
-    let data_dir = if excerpt { ws.data_excerpt() } else { ws.data() };
-    let server = Server::start(server(ws, &data_dir), &log)?;
-    let target = server.text("http")?.to_owned();
-    let data = match server.text("data")? {
-        "full" => Data::Full,
-        _ => Data::Excerpt,
-    };
-    let mut received = Vec::new();
-    let mut problems = Vec::new();
-    let parts = u64::try_from(languages.len() * SERVICES.len()).unwrap_or(0);
-    let bar = ui.bar(parts * PART);
-    for (index, language) in languages.iter().enumerate() {
-        let done = u64::try_from(index * SERVICES.len()).unwrap_or(0);
-        let mut meter = Meter::new(ui, &bar, language, done);
-        match scenario(program(ws, language, &target, &data_dir), |line| meter.line(line)) {
-            Ok(rows) => received.extend(rows),
-            Err(failure) if interrupted() => return Err(failure),
-            Err(failure) => {
-                bar.suspend(|| ui.say(steps::explain(&failure, &ws.show(&log))));
-                problems.push(format!("{language}: {failure}"));
+/// A server and who talks to it.
+struct Stage<'a> {
+    ws: &'a Workspace,
+    ui: Ui,
+    languages: &'a [&'a str],
+    log: PathBuf,
+    data_dir: PathBuf,
+    target: String,
+    data: Data,
+    _server: Server,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts the server. Everything is built.
+    fn set(
+        ws: &'a Workspace,
+        ui: Ui,
+        languages: &'a [&'a str],
+        excerpt: bool,
+    ) -> Result<Stage<'a>, Failure> {
+        let log = ws.log("demo");
+        fs::write(&log, "")?;
+        let data_dir = if excerpt { ws.data_excerpt() } else { ws.data() };
+        let serve = Cmd::new(ws.target("release/reference-server"))
+            .args(["serve", "--exit-with-stdin", "--data"])
+            .arg(&data_dir);
+        let server = Server::start(serve, &log)?;
+        let target = server.text("http")?.to_owned();
+        let data = match server.text("data")? {
+            "full" => Data::Full,
+            _ => Data::Excerpt,
+        };
+        Ok(Stage { ws, ui, languages, log, data_dir, target, data, _server: server })
+    }
+
+    /// Runs the scenario once in each language: what they received, and everything that is wrong.
+    fn play(&self) -> Result<(Vec<Received>, Vec<String>), Failure> {
+        let mut received = Vec::new();
+        let mut problems = Vec::new();
+        let services = SERVICES.len() as u64;
+        let bar = self.ui.bar(self.languages.len() as u64 * services * PART);
+        for (index, language) in self.languages.iter().enumerate() {
+            let mut meter = Meter::new(self.ui, &bar, language, index as u64 * services);
+            let program = program(self.ws, language, &self.target, &self.data_dir);
+            match scenario(program, &self.log, |line| meter.line(line)) {
+                Ok(rows) => received.extend(rows),
+                Err(failure) if interrupted() => return Err(failure),
+                Err(failure) => {
+                    let log = self.ws.show(&self.log);
+                    bar.suspend(|| self.ui.say(steps::explain(&failure, &log)));
+                    problems.push(format!("{language}: {failure}"));
+                }
             }
         }
+        bar.finish_and_clear();
+        problems.extend(report::judge(&received, self.languages, self.data).problems);
+        Ok((received, problems))
     }
-    bar.finish_and_clear();
-    drop(server);
-    problems.extend(report::judge(&received, languages, data).problems);
+}
+
+/// Runs the scenario in each language against one server and compares.
+pub fn run(ws: &Workspace, ui: Ui, languages: &[&str], excerpt: bool) -> Result<bool, Failure> {
+    ui.heading("The scenario");
+    let stage = Stage::set(ws, ui, languages, excerpt)?;
+    let (received, problems) = stage.play()?;
     print!("\n{}", report::table(&received, languages));
-    println!("\n{}", verdict(languages.len(), data, &problems));
+    println!("\n{}", verdict(languages.len(), stage.data, &problems));
     Ok(problems.is_empty())
+}
+
+/// Runs it again and again, against one server, until the time is up or something is wrong.
+pub fn soak(ws: &Workspace, ui: Ui, time: Duration) -> Result<bool, Failure> {
+    let stage = Stage::set(ws, ui, &LANGUAGES, false)?;
+    let start = Instant::now();
+    let mut rounds = 0;
+    while start.elapsed() < time {
+        rounds += 1;
+        ui.heading(&format!("Round {rounds}, after {} s", start.elapsed().as_secs()));
+        let (received, problems) = stage.play()?;
+        if !problems.is_empty() {
+            print!("\n{}", report::table(&received, &LANGUAGES));
+            println!("\nround {rounds}\n{}", verdict(LANGUAGES.len(), stage.data, &problems));
+            return Ok(false);
+        }
+    }
+    println!("\n{rounds} rounds\n{}", verdict(LANGUAGES.len(), stage.data, &[]));
+    Ok(true)
 }
 
 fn verdict(languages: usize, data: Data, problems: &[String]) -> String {
@@ -98,27 +154,23 @@ fn verdict(languages: usize, data: Data, problems: &[String]) -> String {
     format!("OK: {languages} languages received the same from all six services ({what})")
 }
 
-fn server(ws: &Workspace, data: &Path) -> Cmd {
-    Cmd::new(ws.target("release/reference-server"))
-        .args(["serve", "--exit-with-stdin", "--data"])
-        .arg(data)
-}
-
 /// The scenario program of a language.
 fn program(ws: &Workspace, language: &str, target: &str, data: &Path) -> Cmd {
     let cmd = match language {
-        "python" => {
-            Cmd::new(tools::venv_bin(ws, "python")).arg(ws.path("examples/python/scenario.py"))
+        "python" => Cmd::new(tools::venv_bin(ws, "python")).arg(ws.path("examples/python/demo.py")),
+        "java" => {
+            Cmd::new("java").arg("-jar").arg(ws.path("examples/java/target/millstream-demo.jar"))
         }
-        "java" => Cmd::new("java").arg("-cp").arg(ws.target("dist/release")).arg("Scenario"),
-        "c" => Cmd::new(ws.target("release/example-c")),
+        "c" => Cmd::new(plan::examples_c(ws, Mode::Demo).join("example-c")),
         _ => Cmd::new(ws.target("release/example-rust")),
     };
     cmd.arg(target).arg(data).limit(LIMIT)
 }
 
 /// Runs a scenario program: its rows, or why there are none.
-fn scenario(cmd: Cmd, mut line: impl FnMut(&str)) -> Result<Vec<Received>, Failure> {
+fn scenario(cmd: Cmd, log: &Path, mut line: impl FnMut(&str)) -> Result<Vec<Received>, Failure> {
+    let mut log = OpenOptions::new().create(true).append(true).open(log)?;
+    writeln!(log, "$ {}", cmd.line())?;
     let fail = |what: String, tail: &[String]| Failure {
         what,
         command: Some(cmd.line()),
@@ -152,6 +204,7 @@ fn scenario(cmd: Cmd, mut line: impl FnMut(&str)) -> Result<Vec<Received>, Failu
             Ok(said) => {
                 line(&said);
                 if Progress::parse(&said).is_none() {
+                    writeln!(log, "{said}")?;
                     words.push(said);
                     let surplus = words.len().saturating_sub(LAST_WORDS);
                     words.drain(..surplus);
@@ -181,6 +234,7 @@ fn scenario(cmd: Cmd, mut line: impl FnMut(&str)) -> Result<Vec<Received>, Failu
         .join()
         .map_err(|_| fail("its output was not read".to_owned(), &words))?
         .map_err(|error| fail(format!("its output cannot be read: {error}"), &words))?;
+    write!(log, "{output}")?;
     report::parse(&output).map_err(|error| fail(format!("its output is not rows: {error}"), &words))
 }
 
@@ -232,6 +286,11 @@ mod tests {
 
     fn sh(script: &str) -> Cmd {
         Cmd::new("sh").args(["-c", script])
+    }
+
+    fn scenario(cmd: Cmd, line: impl FnMut(&str)) -> Result<Vec<Received>, Failure> {
+        let name = format!("xtask-{}-demo", std::process::id());
+        super::scenario(cmd, &std::env::temp_dir().join(name), line)
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     Call, CallKind, CallOptions, ChannelOptions, Error, ErrorCode,
     call::{Keep, Shared},
-    driver::{self, Deadline, Plan},
+    driver::{self, Deadline, EndGuard, Plan},
     head::{self, RequestHead},
     pool::Pool,
     target::Target,
@@ -101,8 +101,8 @@ impl Channel {
     /// Starts a call of a method, `/package.Service/Method`.
     ///
     /// # Errors
-    /// `CLOSED`, or `INVALID_ARGUMENT` for the method or the authority. Whatever happens later is
-    /// the status of the call.
+    /// `CLOSED`, `INVALID_ARGUMENT` for the method or the authority, `INVALID_METADATA` for more
+    /// metadata than HTTP headers hold. Whatever happens later is the status of the call.
     pub fn call(&self, path: &str, kind: CallKind, options: CallOptions) -> Result<Call, Error> {
         let (call, shared, plan) = self.prepare(path, kind, options)?;
         self.start(shared, plan);
@@ -144,8 +144,18 @@ impl Channel {
         }
         let authority = options.authority.as_deref().unwrap_or(&pool.target.authority);
         let uri = head::method_uri(pool.target.tls, authority, path)?;
-        let mut metadata = HeaderMap::new();
-        options.metadata.write_to(&mut metadata)?;
+        // A deadline too far away to be told is none.
+        let deadline = options.timeout.and_then(|timeout| {
+            let at = Instant::now().checked_add(timeout)?;
+            Some(Deadline { at, timeout })
+        });
+        let head = RequestHead::new(
+            uri,
+            self.user_agent.clone(),
+            options.compression,
+            deadline.is_some(),
+            &options.metadata,
+        )?;
         let most =
             |ours: usize, theirs: Option<usize>| theirs.map_or(ours, |theirs| theirs.min(ours));
         let channel = &pool.options;
@@ -157,17 +167,8 @@ impl Channel {
             channel.send_buffer,
         ));
         let plan = Plan {
-            head: RequestHead {
-                uri,
-                user_agent: self.user_agent.clone(),
-                compression: options.compression,
-                metadata,
-            },
-            // A deadline too far away to be told is none.
-            deadline: options.timeout.and_then(|timeout| {
-                let at = Instant::now().checked_add(timeout)?;
-                Some(Deadline { at, timeout })
-            }),
+            head,
+            deadline,
             wait_for_ready: options.wait_for_ready,
             max_receive_message: most(channel.max_receive_message, options.max_receive_message),
             max_metadata: channel.max_metadata,
@@ -184,7 +185,7 @@ impl Channel {
             shared.end(deadline.status(&shared.method, "the call was started"), Keep::Nothing);
             return;
         }
-        self.pool.runtime.spawn(driver::drive(shared, self.pool.clone(), plan));
+        self.pool.runtime.spawn(driver::drive(EndGuard(shared), self.pool.clone(), plan));
     }
 
     /// Where the channel stands.
@@ -197,7 +198,13 @@ impl Channel {
         self.pool.kick();
     }
 
-    /// Ready when the state is another than `last`.
+    /// Waits until the state is another than `last` and returns it.
+    pub async fn state_change(&self, last: ConnectivityState) -> ConnectivityState {
+        self.pool.state_change(last).await
+    }
+
+    /// Ready when the state is another than `last`. The waker is kept until the state changes: for
+    /// a waiter that may give up there is [`Channel::state_change`].
     pub fn poll_state_change(&self, last: ConnectivityState, cx: &mut Context<'_>) -> Poll<()> {
         self.pool.poll_change(last, cx)
     }

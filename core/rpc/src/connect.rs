@@ -24,6 +24,13 @@ const CONNECTION_WINDOW: u32 = 0x7fff_ffff;
 /// this one the call layer refuses them with the sizes.
 const LEAST_HEADER_LIST: usize = 2 << 20;
 
+/// Frames of a stream that we reset are on their way for a while. h2 answers those of a stream that
+/// it has forgotten and gives the connection up after 1024 answers in its whole life, which an
+/// application that cancels streams would reach. Costs some hundred bytes for each that is
+/// remembered.
+const REMEMBERED_RESETS: usize = 1 << 16;
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
+
 pub(crate) type Sender = SendRequest<Bytes>;
 pub(crate) type Http2 = client::Connection<Monitored, Bytes>;
 
@@ -70,6 +77,8 @@ pub(crate) async fn connect(
         .initial_window_size(options.stream_window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(header_list as u32)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .reset_stream_duration(REMEMBERED_FOR)
         .handshake(io)
         .await
         .map_err(|e| failed("HTTP/2: ", &e))?;

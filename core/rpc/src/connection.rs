@@ -1,7 +1,7 @@
 //! One HTTP/2 connection: how many calls it carries, its keepalive, its end.
 
 use std::{
-    future::pending,
+    future::{pending, poll_fn},
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -82,10 +82,10 @@ impl Connection {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Takes no more calls; those that are open go on.
-    pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+    /// Takes no more calls; those that are open go on. Returns whether it took calls until now.
+    pub(crate) fn retire(&self) -> bool {
         *self.sender() = None;
+        !self.retired.swap(true, Ordering::AcqRel)
     }
 
     /// Ends the connection with all its calls.
@@ -162,7 +162,16 @@ pub(crate) async fn run(
             tokio::select! {
                 biased;
                 () = connection.close.notified() => break "the channel was closed".to_owned(),
-                result = &mut http2 => break match result {
+                result = poll_fn(|cx| {
+                    let result = http2.as_mut().poll(cx);
+                    // They may have raised MAX_CONCURRENT_STREAMS.
+                    if connection.traffic.take_settings()
+                        && let Some(pool) = pool.upgrade()
+                    {
+                        pool.places_are_free();
+                    }
+                    result
+                }) => break match result {
                     Ok(()) => format!("the connection to {name} was closed by the server"),
                     Err(error) => {
                         if let Some(pool) = pool.upgrade()
@@ -222,21 +231,101 @@ impl Keepalive<'_> {
                 sleep(Duration::from_secs(1)).await;
                 continue;
             }
-            let due = connection.traffic.last_read() + self.time;
+            let Some(due) = connection.traffic.last_read().checked_add(self.time) else {
+                return pending().await;
+            };
             if Instant::now() < due {
                 sleep_until(due).await;
                 continue;
             }
-            let sent = Instant::now();
-            match timeout(wait, self.pings.ping(Ping::opaque())).await {
-                Ok(Ok(_)) => {}
+            if self.pings.send_ping(Ping::opaque()).is_err() {
                 // The connection's own end says more.
-                Ok(Err(_)) => return pending().await,
-                Err(_) if connection.traffic.last_read() > sent => {}
-                Err(_) => {
-                    return format!("nothing was received within {wait:?} after a keepalive PING");
+                return pending().await;
+            }
+            loop {
+                let since = Instant::now();
+                match timeout(wait, poll_fn(|cx| self.pings.poll_pong(cx))).await {
+                    Ok(Ok(_)) => break,
+                    Ok(Err(_)) => return pending().await,
+                    // Alive, but late: h2 takes no second PING before the first is answered.
+                    Err(_) if connection.traffic.last_read() > since => {}
+                    Err(_) => {
+                        return format!(
+                            "nothing was received within {wait:?} after a keepalive PING"
+                        );
+                    }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::monitor::Monitored;
+
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    /// Reads up to the next PING that asks for an answer and returns what it carries.
+    async fn next_ping(peer: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+        loop {
+            let mut header = [0; 9];
+            peer.read_exact(&mut header).await.unwrap();
+            let mut payload = vec![0; usize::from(header[2]) | usize::from(header[1]) << 8];
+            peer.read_exact(&mut payload).await.unwrap();
+            if header[3] == PING && header[4] & ACK == 0 {
+                return payload;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_to_a_ping_does_not_end_the_keepalive() {
+        let (transport, peer): (DuplexStream, DuplexStream) = tokio::io::duplex(64 << 10);
+        let traffic = Arc::new(Traffic::new());
+        let monitored = Monitored::new(Box::new(transport), traffic.clone());
+        let (sender, mut http2) = h2::client::handshake(monitored).await.unwrap();
+        let pings = http2.ping_pong().unwrap();
+        tokio::spawn(http2);
+        let connection = Connection::new(sender, traffic);
+        let options = ChannelOptions {
+            keepalive_timeout: Duration::from_millis(200),
+            keepalive_without_calls: true,
+            ..ChannelOptions::default()
+        };
+        let keepalive = Keepalive { time: Duration::from_millis(10), pings, options: &options };
+        let (mut reads, mut writes) = tokio::io::split(peer);
+        let server = async move {
+            reads.read_exact(&mut [0; 24]).await.unwrap();
+            writes.write_all(&frame(4, 0, &[])).await.unwrap();
+            let ping = next_ping(&mut reads).await;
+            // Alive, but too busy to answer in time.
+            for _ in 0..40 {
+                writes.write_all(&frame(PING, ACK, &[7; 8])).await.unwrap();
+                sleep(Duration::from_millis(20)).await;
+            }
+            writes.write_all(&frame(PING, ACK, &ping)).await.unwrap();
+            next_ping(&mut reads).await;
+            // From here on silent.
+            pending::<()>().await;
+        };
+        let cause = async {
+            tokio::select! {
+                cause = keepalive.run(&connection) => cause,
+                () = server => unreachable!("the server stays"),
+            }
+        };
+        let cause = timeout(Duration::from_secs(30), cause).await.expect("silence is noticed");
+        assert!(cause.contains("keepalive PING"), "{cause}");
     }
 }

@@ -11,6 +11,9 @@ use crate::{
 
 /// A buffer that grew past this for one large message is not kept for the next.
 const KEEP: usize = 1 << 20;
+/// One DATA frame may hold a hundred messages that inflate to megabytes each. No more are inflated
+/// beyond this before the consumer has had a chance to take them.
+const ENOUGH: usize = 64 << 10;
 
 /// How the response is encoded, from its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,34 +43,44 @@ impl Deframer {
         !self.partial.is_empty()
     }
 
-    /// Appends the messages that `chunk` completes to `frames` and returns how many there were.
-    /// On an error the messages before it have been appended and counted.
+    /// Appends the messages that `chunk` completes to `frames`, counts them and returns how many
+    /// bytes of `chunk` it took: all, unless messages have inflated to [`ENOUGH`]. The rest is to be
+    /// pushed again. On an error the messages before it have been appended and counted.
     pub(crate) fn push(
         &mut self,
         chunk: &[u8],
         frames: &mut Vec<u8>,
         messages: &mut usize,
-    ) -> Result<(), Status> {
+    ) -> Result<usize, Status> {
+        let enough = frames.len() + ENOUGH;
+        let inflates = self.encoding != Encoding::Known(Compression::Identity);
         let mut rest = chunk;
         while !rest.is_empty() {
+            if inflates && frames.len() >= enough {
+                break;
+            }
             if self.partial.is_empty() {
-                rest = self.whole(rest, frames, messages)?;
+                rest = self.whole(rest, enough, frames, messages)?;
+                if inflates && frames.len() >= enough {
+                    break;
+                }
                 self.partial.extend_from_slice(rest);
                 if let Some(prefix) = self.partial.first_chunk::<PREFIX>() {
                     self.check(prefix)?;
                 }
-                return Ok(());
+                return Ok(chunk.len());
             }
             rest = self.continued(rest, frames, messages)?;
         }
-        Ok(())
+        Ok(chunk.len() - rest.len())
     }
 
-    /// Takes the complete messages at the start of `bytes` and returns what is left. Runs of
-    /// uncompressed messages are copied at once.
+    /// Takes the complete messages at the start of `bytes`, or enough of them, and returns what is
+    /// left. Runs of uncompressed messages are copied at once.
     fn whole<'a>(
         &self,
         bytes: &'a [u8],
+        enough: usize,
         frames: &mut Vec<u8>,
         messages: &mut usize,
     ) -> Result<&'a [u8], Status> {
@@ -90,6 +103,9 @@ impl Deframer {
             }
             at = end;
             *messages += 1;
+            if prefix[0] == 1 && frames.len() >= enough {
+                break Ok(());
+            }
         };
         frames.extend_from_slice(&bytes[start..at]);
         result.map(|()| &bytes[at..])
@@ -246,7 +262,12 @@ mod tests {
             for cut in cuts.iter().cycle() {
                 if rest.is_empty() { break; }
                 let (head, tail) = rest.split_at((*cut).min(rest.len()));
-                deframer.push(head, &mut frames, &mut count).unwrap();
+                let mut head = head;
+                while !head.is_empty() {
+                    let taken = deframer.push(head, &mut frames, &mut count).unwrap();
+                    prop_assert!(taken > 0);
+                    head = &head[taken..];
+                }
                 rest = tail;
             }
             prop_assert!(!deframer.inside_message());

@@ -61,7 +61,7 @@ impl Deadline {
 }
 
 /// Ends the call if the driver goes away without having done so: a runtime that shuts down, a panic.
-struct EndGuard(Arc<Shared>);
+pub(crate) struct EndGuard(pub(crate) Arc<Shared>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
@@ -74,9 +74,9 @@ impl Drop for EndGuard {
     }
 }
 
-/// Drives a call to its end.
-pub(crate) async fn drive(shared: Arc<Shared>, pool: Arc<Pool>, plan: Plan) {
-    let guard = EndGuard(shared);
+/// Drives a call to its end. The guard is made by the caller: a runtime that was shut down drops a
+/// task without running any of it.
+pub(crate) async fn drive(guard: EndGuard, pool: Arc<Pool>, plan: Plan) {
     let shared = &guard.0;
     poll_fn(|cx| {
         shared.set_driver(cx.waker());
@@ -167,13 +167,15 @@ async fn attempts(
                     Status::new(Code::Unavailable, why)
                 };
             }
-            Ended::Failed(Failure::Unprocessed(status)) => {
-                pool.retire(&connection);
+            Ended::Failed(Failure::Unprocessed { status, going_away }) => {
+                if going_away {
+                    pool.retire(&connection);
+                }
                 refused += 1;
                 if pool.is_closed() {
                     return Status::new(Code::Cancelled, "the channel was closed");
                 }
-                // Refused by two servers in a row is an answer (transparent retry: once).
+                // Refused twice in a row is an answer (transparent retry: once).
                 if refused > 1 || !replay.is_complete() {
                     return status;
                 }
@@ -261,6 +263,8 @@ enum Reader {
 struct Messages {
     http: StatusCode,
     body: RecvStream,
+    /// Read and not deframed yet, because what came before it inflated to a lot.
+    rest: Bytes,
     deframer: Deframer,
     staged: Vec<u8>,
     count: usize,
@@ -323,6 +327,7 @@ impl<'a> Exchange<'a> {
                             self.reader = Reader::Messages(Messages {
                                 http: parts.status,
                                 body,
+                                rest: Bytes::new(),
                                 deframer: Deframer::new(self.plan.max_receive_message, encoding),
                                 staged: Vec::new(),
                                 count: 0,
@@ -457,7 +462,12 @@ impl Messages {
             if full && self.is_blocked(cx, shared, plan) {
                 return Poll::Pending;
             }
-            let chunk = match self.body.poll_data(cx) {
+            let read = if self.rest.is_empty() {
+                self.body.poll_data(cx)
+            } else {
+                Poll::Ready(Some(Ok(std::mem::take(&mut self.rest))))
+            };
+            let mut chunk = match read {
                 Poll::Ready(Some(Ok(chunk))) => chunk,
                 Poll::Ready(Some(Err(error))) => {
                     self.hand_over(cx, shared, plan, true);
@@ -473,12 +483,17 @@ impl Messages {
                     return Poll::Pending;
                 }
             };
-            self.unreleased += chunk.len();
-            turn += chunk.len();
-            let result = self.deframer.push(&chunk, &mut self.staged, &mut self.count);
-            if let Err(status) = result {
-                self.hand_over(cx, shared, plan, true);
-                return Poll::Ready(MessagesEnd::Broken(status));
+            let before = self.staged.len();
+            match self.deframer.push(&chunk, &mut self.staged, &mut self.count) {
+                Ok(taken) => {
+                    self.rest = chunk.split_off(taken);
+                    self.unreleased += taken;
+                    turn += taken.max(self.staged.len() - before);
+                }
+                Err(status) => {
+                    self.hand_over(cx, shared, plan, true);
+                    return Poll::Ready(MessagesEnd::Broken(status));
+                }
             }
             if shared.kind.one_response() && self.count > 1 {
                 // More than one is wrong already; how many more changes nothing.
@@ -520,7 +535,8 @@ impl Messages {
         if let Some(linger) = &mut self.linger {
             due |= linger.as_mut().poll(cx).is_ready();
         }
-        if self.count == 0 && !due {
+        // One response is of use only with its status, and staged it is still counted.
+        if self.count == 0 && !due || shared.kind.one_response() && !last {
             return;
         }
         if plan.max_batch_delay.is_zero() || last {

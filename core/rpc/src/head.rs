@@ -17,33 +17,49 @@ use crate::{
 /// How much of an answer that is not gRPC is quoted.
 pub(crate) const QUOTE: usize = 1000;
 
+const TIMEOUT: &str = "grpc-timeout";
+
 /// What does not change between the attempts of a call.
 #[derive(Debug)]
 pub(crate) struct RequestHead {
-    pub(crate) uri: Uri,
-    pub(crate) user_agent: HeaderValue,
-    pub(crate) compression: Compression,
-    pub(crate) metadata: HeaderMap,
+    uri: Uri,
+    headers: HeaderMap,
 }
 
 impl RequestHead {
-    /// The HTTP/2 request, with the time that is left until the deadline.
-    pub(crate) fn request(&self, time_left: Option<Duration>) -> Request<()> {
-        let mut headers = HeaderMap::with_capacity(self.metadata.len() + 6);
-        if let Some(left) = time_left
-            && let Ok(value) = HeaderValue::from_str(&timeout(left))
-        {
-            headers.insert("grpc-timeout", value);
+    /// # Errors
+    /// `INVALID_METADATA` for more than headers hold.
+    pub(crate) fn new(
+        uri: Uri,
+        user_agent: HeaderValue,
+        compression: Compression,
+        has_deadline: bool,
+        metadata: &Metadata,
+    ) -> Result<RequestHead, Error> {
+        let mut headers = HeaderMap::new();
+        if has_deadline {
+            // Keeps the first place for the value that each attempt has.
+            headers.insert(TIMEOUT, HeaderValue::from_static("0n"));
         }
         headers.insert("te", HeaderValue::from_static("trailers"));
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-        headers.insert("user-agent", self.user_agent.clone());
+        headers.insert("user-agent", user_agent);
         headers.insert("grpc-accept-encoding", HeaderValue::from_static(ACCEPTED));
-        if self.compression != Compression::Identity {
-            headers.insert("grpc-encoding", HeaderValue::from_static(self.compression.name()));
+        if compression != Compression::Identity {
+            headers.insert("grpc-encoding", HeaderValue::from_static(compression.name()));
         }
-        // `extend` with pairs of a key and no key keeps repeated keys in their order.
-        headers.extend(self.metadata.clone());
+        metadata.write_to(&mut headers)?;
+        Ok(RequestHead { uri, headers })
+    }
+
+    /// The HTTP/2 request, with the time that is left until the deadline.
+    pub(crate) fn request(&self, time_left: Option<Duration>) -> Request<()> {
+        let mut headers = self.headers.clone();
+        if let Some(left) = time_left
+            && let Ok(value) = HeaderValue::from_str(&timeout(left))
+        {
+            headers.insert(TIMEOUT, value);
+        }
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;

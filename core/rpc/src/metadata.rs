@@ -103,7 +103,12 @@ impl Metadata {
                     format!("metadata key {key:?} cannot be written as an HTTP/2 header"),
                 ));
             };
-            headers.append(name, value);
+            if headers.try_append(name, value).is_err() {
+                return Err(Error::new(
+                    ErrorCode::InvalidMetadata,
+                    format!("{} metadata entries are more than HTTP headers hold", self.len()),
+                ));
+            }
         }
         Ok(())
     }
@@ -129,9 +134,10 @@ impl Metadata {
 }
 
 /// Keys that the call layer or HTTP/2 sets itself.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 10] = [
     "te",
     "content-type",
+    "content-length",
     "user-agent",
     "host",
     "connection",

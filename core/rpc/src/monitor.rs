@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,6 +22,7 @@ use tokio::{
 const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
 const END_STREAM: u8 = 1;
+const SETTINGS: u8 = 4;
 
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
@@ -34,6 +35,8 @@ pub(crate) struct Traffic {
     bytes_read: AtomicU64,
     /// The first frame header, or whatever came in its place.
     first: Mutex<Vec<u8>>,
+    /// SETTINGS came since this was last asked.
+    settings: AtomicBool,
 }
 
 impl Traffic {
@@ -43,6 +46,7 @@ impl Traffic {
             last_read: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             first: Mutex::default(),
+            settings: AtomicBool::new(false),
         }
     }
 
@@ -79,6 +83,11 @@ impl Traffic {
         }
     }
 
+    /// Whether SETTINGS came since this was last asked.
+    pub(crate) fn take_settings(&self) -> bool {
+        self.settings.load(Ordering::Relaxed) && self.settings.swap(false, Ordering::Relaxed)
+    }
+
     pub(crate) fn is_http1(&self) -> bool {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).starts_with(b"HTTP/1.")
     }
@@ -98,6 +107,7 @@ struct Filter {
     payload: usize,
     /// The start of a frame header that was cut by the end of a read.
     cut: Vec<u8>,
+    settings: bool,
 }
 
 impl Filter {
@@ -121,6 +131,7 @@ impl Filter {
                 break;
             };
             let length = payload_length(header);
+            self.settings |= header[3] == SETTINGS;
             if length == 0 && header[3] == DATA && header[4] & END_STREAM == 0 {
                 bytes.copy_within(run..at, kept);
                 kept += at - run;
@@ -194,6 +205,9 @@ impl Monitored {
             self.traffic.read(&buf.filled()[read_from..]);
             let kept = self.filter.pass(&mut buf.filled_mut()[start..]);
             buf.set_filled(start + kept);
+            if std::mem::take(&mut self.filter.settings) {
+                self.traffic.settings.store(true, Ordering::Relaxed);
+            }
             if kept > 0 {
                 return Poll::Ready(Ok(()));
             }

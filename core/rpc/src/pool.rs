@@ -31,6 +31,8 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     /// A connection came, an attempt failed, a place became free, the channel was closed.
     changed: Notify,
+    /// The connectivity may be another.
+    state_changed: Notify,
 }
 
 struct State {
@@ -46,6 +48,8 @@ struct State {
     keepalive_time: Option<Duration>,
     watchers: Vec<Waker>,
 }
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl State {
     /// Sets the connections aside that `gone` names.
@@ -100,6 +104,7 @@ impl Pool {
             }),
             options: Arc::new(options),
             changed: Notify::new(),
+            state_changed: Notify::new(),
         }
     }
 
@@ -171,18 +176,26 @@ impl Pool {
                 }
             }
             _ => {
-                self.start_connecting(&mut state);
+                self.start_connecting(state);
                 Attempt::Wait(None)
             }
         }
     }
 
-    fn start_connecting(self: &Arc<Self>, state: &mut State) {
+    fn start_connecting(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         state.connecting = true;
-        for watcher in state.watchers.drain(..) {
+        self.runtime.spawn(self.clone().connect());
+        self.wake_watchers(state);
+    }
+
+    /// Tells of a change of the state, which is unlocked for it: who is woken may look at it.
+    fn wake_watchers(&self, mut state: MutexGuard<'_, State>) {
+        let watchers = std::mem::take(&mut state.watchers);
+        drop(state);
+        for watcher in watchers {
             watcher.wake();
         }
-        self.runtime.spawn(self.clone().connect());
+        self.state_changed.notify_waiters();
     }
 
     async fn connect(self: Arc<Self>) {
@@ -219,7 +232,9 @@ impl Pool {
             Ok(_) => {}
             Err(error) => {
                 state.failures += 1;
-                state.retry_at = Some(started + self.backoff(state.failures));
+                // A moment beyond the clock's reach is as good as a year from now.
+                let wait = self.backoff(state.failures);
+                state.retry_at = Some(started.checked_add(wait).unwrap_or(started + YEAR));
                 state.last_error = error;
             }
         }
@@ -233,25 +248,22 @@ impl Pool {
         let initial = self.options.backoff_initial.as_secs_f64();
         let most = self.options.backoff_max.as_secs_f64();
         let wait = (initial * FACTOR.powi(failures.saturating_sub(1).min(1000) as i32)).min(most);
-        Duration::from_secs_f64(wait * jitter())
+        Duration::try_from_secs_f64(wait * jitter()).unwrap_or(YEAR)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        let watchers = {
-            let mut state = self.state();
-            change(&mut state);
-            std::mem::take(&mut state.watchers)
-        };
-        for watcher in watchers {
-            watcher.wake();
-        }
+        let mut state = self.state();
+        change(&mut state);
+        self.wake_watchers(state);
         self.changed.notify_waiters();
     }
 
-    /// Gives no more calls to a connection.
+    /// Gives no more calls to a connection. Thousands of calls may find at once that it is gone:
+    /// only the first has something to tell the others.
     pub(crate) fn retire(&self, connection: &Arc<Connection>) {
-        connection.retire();
-        self.remove(connection);
+        if connection.retire() {
+            self.remove(connection);
+        }
     }
 
     pub(crate) fn remove(&self, connection: &Arc<Connection>) {
@@ -263,6 +275,11 @@ impl Pool {
         self.changed.notify_one();
     }
 
+    /// There may be any number of places now.
+    pub(crate) fn places_are_free(&self) {
+        self.changed.notify_waiters();
+    }
+
     /// The server complained about PINGs: new connections send half as many (gRFC A8).
     pub(crate) fn ping_less(&self) {
         self.change(|state| {
@@ -272,10 +289,10 @@ impl Pool {
 
     /// Makes a connection if there is none.
     pub(crate) fn kick(self: &Arc<Self>) {
-        let mut state = self.state();
+        let state = self.state();
         let waiting = state.retry_at.is_some_and(|at| Instant::now() < at);
         if !state.closed && state.connections.is_empty() && !state.connecting && !waiting {
-            self.start_connecting(&mut state);
+            self.start_connecting(state);
         }
     }
 
@@ -292,6 +309,18 @@ impl Pool {
             state.watchers.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    pub(crate) async fn state_change(&self, last: ConnectivityState) -> ConnectivityState {
+        loop {
+            let mut changed = std::pin::pin!(self.state_changed.notified());
+            changed.as_mut().enable();
+            let state = self.connectivity();
+            if state != last {
+                return state;
+            }
+            changed.await;
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

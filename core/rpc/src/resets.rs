@@ -7,7 +7,11 @@ use crate::{Code, Status};
 /// How an HTTP/2 stream failed.
 pub(crate) enum Failure {
     /// The server says that it did not process the request: trying again cannot do it twice.
-    Unprocessed(Status),
+    Unprocessed {
+        status: Status,
+        /// It takes no more calls on this connection at all.
+        going_away: bool,
+    },
     /// The stream is over.
     Final(Status),
     /// The connection is gone; why is known to the connection.
@@ -19,14 +23,15 @@ impl Failure {
         let reason = error.reason();
         if error.is_go_away() && error.is_remote() {
             // h2 gives this error only to streams above the last one that the server processes.
-            return Failure::Unprocessed(Status::new(
+            let status = Status::new(
                 Code::Unavailable,
                 format!("the server is going away and did not process the call: {error}"),
-            ));
+            );
+            return Failure::Unprocessed { status, going_away: true };
         }
         match reason {
             Some(Reason::REFUSED_STREAM) if error.is_remote() => {
-                Failure::Unprocessed(reset(Reason::REFUSED_STREAM))
+                Failure::Unprocessed { status: reset(Reason::REFUSED_STREAM), going_away: false }
             }
             Some(reason) if error.is_remote() => Failure::Final(reset(reason)),
             // Found by our own HTTP/2 stack: the peer broke the protocol.

@@ -114,14 +114,15 @@ pub fn frame(payload: &[u8]) -> Bytes {
 
 /// Answers with one message and OK.
 pub async fn answer(_: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    let mut stream = respond.send_response(head(), false).unwrap();
+    // The client may be gone already.
+    let Ok(mut stream) = respond.send_response(head(), false) else { return };
     let _ = stream.send_data(frame(b"answer"), false);
     let _ = stream.send_trailers(trailers(0));
 }
 
 /// Sends the head and then nothing more, until the client goes away.
 pub async fn hold(_: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    let mut stream = respond.send_response(head(), false).unwrap();
+    let Ok(mut stream) = respond.send_response(head(), false) else { return };
     let _ = poll_fn(|cx| stream.poll_reset(cx)).await;
 }
 

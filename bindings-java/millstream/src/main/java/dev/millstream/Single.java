@@ -12,16 +12,19 @@ final class Single {
 
     static <R> R await(NativeCall call, Method<?, R> method) {
         try {
-            byte[] response = call.result();
-            while (response == null) {
+            while (true) {
+                // The end is looked at first: a call that ends between the two looks has its
+                // response then.
                 Status status = call.statusNow();
+                byte[] response = call.result();
+                if (response != null) {
+                    return parse(method, response);
+                }
                 if (status != null) {
                     throw new MillstreamException(status, null);
                 }
                 call.await(Native.STATUS, NativeCall.FOREVER);
-                response = call.result();
             }
-            return parse(method, response);
         } finally {
             call.release();
         }
@@ -44,8 +47,8 @@ final class Single {
                         return;
                     }
                     try {
+                        Status status = call.statusNow();
                         byte[] response = call.result();
-                        Status status = response == null ? call.statusNow() : null;
                         if (response != null) {
                             executor.execute(() -> parse(future, method, response));
                         } else if (status != null) {
