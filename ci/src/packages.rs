@@ -55,6 +55,13 @@ const PACKAGES: &[Package] = &[
         probe: ("pkg-config", &["--exists", "protobuf"]),
         test_only: false,
     },
+    // The checksum of the demo in C.
+    Package {
+        debian: "zlib1g-dev",
+        brew: Some("zlib"),
+        probe: ("pkg-config", &["--exists", "zlib"]),
+        test_only: false,
+    },
     // Reads the ready lines of the servers in the C tests.
     Package {
         debian: "libcjson-dev",
@@ -197,10 +204,10 @@ mod tests {
     #[test]
     fn elsewhere_each_package_is_named_once_and_only_if_it_exists_there() {
         let names = missing(Purpose::Test, Manager::Other, &|_, _| None);
-        assert_eq!(names, ["pkgconf", "protobuf-c", "protobuf", "cjson"]);
+        assert_eq!(names, ["pkgconf", "protobuf-c", "protobuf", "zlib", "cjson"]);
         assert!(
             instruction(Manager::Other, &names)
-                .contains("brew install pkgconf protobuf-c protobuf cjson")
+                .contains("brew install pkgconf protobuf-c protobuf zlib cjson")
         );
     }
 }

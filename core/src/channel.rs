@@ -1,6 +1,6 @@
 //! The channel, with what needs a runtime or a message type.
 
-use std::{future::poll_fn, sync::Arc};
+use std::sync::Arc;
 
 use millstream_rpc as rpc;
 use prost::Message;
@@ -138,8 +138,7 @@ impl Channel {
 
     /// Waits until the state is another than `last` and returns it.
     pub async fn state_change(&self, last: ConnectivityState) -> ConnectivityState {
-        poll_fn(|cx| self.inner.poll_state_change(last, cx)).await;
-        self.state()
+        self.inner.state_change(last).await
     }
 
     /// Ends the channel: open calls end with CANCELLED, new ones are refused with `CLOSED`. Closing

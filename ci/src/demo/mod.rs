@@ -13,9 +13,11 @@ use std::{
 use indicatif::ProgressBar;
 
 use crate::{
+    plan,
     process::{Cmd, Failure, Group, interrupted},
     server::Server,
-    steps, tools,
+    steps::{self, Mode},
+    tools,
     ui::Ui,
     workspace::Workspace,
 };
@@ -38,7 +40,7 @@ pub fn needs(languages: &[&str], excerpt: bool) -> Vec<&'static str> {
     needs.extend(languages.iter().filter_map(|language| match *language {
         "rust" => Some("example-rust"),
         "python" => Some("example-python"),
-        "java" => Some("example-java"),
+        "java" => Some("jar"),
         "c" => Some("example-c"),
         _ => None,
     }));
@@ -155,13 +157,11 @@ fn verdict(languages: usize, data: Data, problems: &[String]) -> String {
 /// The scenario program of a language.
 fn program(ws: &Workspace, language: &str, target: &str, data: &Path) -> Cmd {
     let cmd = match language {
-        "python" => {
-            Cmd::new(tools::venv_bin(ws, "python")).arg(ws.path("examples/python/scenario.py"))
-        }
+        "python" => Cmd::new(tools::venv_bin(ws, "python")).arg(ws.path("examples/python/demo.py")),
         "java" => {
             Cmd::new("java").arg("-jar").arg(ws.path("examples/java/target/millstream-demo.jar"))
         }
-        "c" => Cmd::new(ws.target("release/example-c")),
+        "c" => Cmd::new(plan::examples_c(ws, Mode::Demo).join("example-c")),
         _ => Cmd::new(ws.target("release/example-rust")),
     };
     cmd.arg(target).arg(data).limit(LIMIT)

@@ -10,6 +10,7 @@ use crate::{
     process::{Cmd, Failure},
     steps::{Cx, Mode, Report, Step},
     tools::{CBINDGEN, venv_bin},
+    workspace::Workspace,
 };
 
 /// The steps, in their order.
@@ -50,7 +51,6 @@ pub fn steps() -> Vec<Step> {
             build(cx, &["example-rust"])
         }),
         step("example-python", "Build: example in Python", &["wheel"], "", example_python),
-        step("example-java", "Build: example in Java", &["jar"], "", example_java),
         step("example-c", "Build: example in C", &["capi"], "", example_c),
     ]
 }
@@ -154,7 +154,12 @@ fn wheel(cx: &mut Cx<'_>) -> Result<Report, Failure> {
 
 fn jar(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     let dist = cx.dist();
-    cx.run(maven(cx).args(["package", "-DskipTests"]))?;
+    // The tests are compiled only where they will be run.
+    let skip = match cx.mode {
+        Mode::Test => "-DskipTests",
+        Mode::Demo | Mode::Dist => "-Dmaven.test.skip=true",
+    };
+    cx.run(maven(cx).args(["package", skip]))?;
     let built = find(&cx.ws.path("bindings-java/millstream/target"), |name| {
         name.starts_with("millstream-")
             && name.ends_with(".jar")
@@ -189,14 +194,27 @@ fn example_python(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     Err(Failure::new("not there yet"))
 }
 
-fn example_java(cx: &mut Cx<'_>) -> Result<Report, Failure> {
-    let _ = cx;
-    Err(Failure::new("not there yet"))
+/// Where the examples in C are built.
+pub fn examples_c(ws: &Workspace, mode: Mode) -> PathBuf {
+    ws.target("cmake/examples").join(mode.profile())
 }
 
+/// Against the installed library, by its CMake files.
 fn example_c(cx: &mut Cx<'_>) -> Result<Report, Failure> {
-    let _ = cx;
-    Err(Failure::new("not there yet"))
+    let build = examples_c(cx.ws, cx.mode);
+    // Where the library was found is remembered there.
+    if build.exists() {
+        fs::remove_dir_all(&build)?;
+    }
+    cx.run(
+        Cmd::new("cmake")
+            .cwd(&cx.ws.root)
+            .args(["-S", "examples/c", "-B"])
+            .arg(&build)
+            .arg(format!("-DCMAKE_PREFIX_PATH={}", cx.dist().join("capi").display())),
+    )?;
+    cx.run(Cmd::new("cmake").arg("--build").arg(&build).args(["--parallel", "2"]))?;
+    Ok(Report::default())
 }
 
 /// The one file of a directory whose name is accepted.

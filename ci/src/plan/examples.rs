@@ -1,8 +1,8 @@
 //! The README's examples, run as a user runs them: from what is installed, and nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::build::find;
+use super::build::{examples_c, find};
 use crate::{
     process::{Cmd, Failure},
     server::Server,
@@ -45,39 +45,51 @@ pub fn steps() -> Vec<Step> {
                 .arg(cx.ws.path("examples/java/ReadmeExample.java"));
             check(cx, program)
         }),
-        step("readme-c", "README example: C library by pkg-config", &["capi", "servers"], |cx| {
-            let program = cx.dist().join("readme-example-c");
-            let lib = compile_c(cx, "examples/c/readme_example.c", &program)?;
+        step("readme-c", "README example: C, by CMake and by pkg-config", C, |cx| {
+            let built = examples_c(cx.ws, cx.mode);
+            check(cx, Cmd::new(built.join("readme-example-c")))?;
+            let program = built.join("readme-example-pkg-config");
+            let lib = compile_c(cx, "examples/c/readme_example.c", &built, &program)?;
             check(cx, Cmd::new(program).env("LD_LIBRARY_PATH", lib))
+        }),
+        step("readme-cpp", "README example: C++", C, |cx| {
+            let program = examples_c(cx.ws, cx.mode).join("readme-example-cpp");
+            check(cx, Cmd::new(program))
         }),
     ]
 }
 
-/// Compiles against the installed library, as its pkg-config file says. Gives the directory that
-/// the library is in.
-fn compile_c(cx: &mut Cx<'_>, source: &str, program: &PathBuf) -> Result<PathBuf, Failure> {
-    let prefix = cx.dist().join("capi");
-    let lib = find(&prefix, |name| name.starts_with("lib"))?;
+const C: &[&str] = &["example-c", "servers"];
+
+/// Compiles against the installed library, as its pkg-config file says, and the messages that CMake
+/// has built. Gives the directory that the library is in.
+fn compile_c(
+    cx: &mut Cx<'_>,
+    source: &str,
+    messages: &Path,
+    program: &Path,
+) -> Result<PathBuf, Failure> {
+    let lib = find(&cx.dist().join("capi"), |name| name.starts_with("lib"))?;
     let config = |args: &[&str]| {
-        Cmd::new("pkg-config")
-            .env("PKG_CONFIG_PATH", find_pkgconfig(&lib))
-            .args(args)
-            .arg("millstream")
+        Cmd::new("pkg-config").env("PKG_CONFIG_PATH", find_pkgconfig(&lib)).args(args)
     };
-    let flags = cx.output(config(&["--cflags", "--libs"]))?;
+    let flags = cx.output(config(&["--cflags", "--libs", "millstream", "libprotobuf-c"]))?;
     cx.run(
         Cmd::new("cc")
             .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-o"])
             .arg(program)
             .arg(cx.ws.path(source))
+            .arg("-isystem")
+            .arg(messages.join("messages"))
+            .arg(messages.join("libmessages.a"))
             .args(flags.split_whitespace()),
     )?;
-    let said = cx.output(config(&["--variable=libdir"]))?;
+    let said = cx.output(config(&["--variable=libdir", "millstream"]))?;
     Ok(PathBuf::from(said.trim()))
 }
 
 /// The directory of the pkg-config file: below lib, or lib/<machine> on Debian.
-fn find_pkgconfig(lib: &std::path::Path) -> PathBuf {
+fn find_pkgconfig(lib: &Path) -> PathBuf {
     let inside = std::fs::read_dir(lib).into_iter().flatten().flatten();
     inside
         .map(|entry| entry.path().join("pkgconfig"))

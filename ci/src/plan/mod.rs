@@ -7,6 +7,7 @@ mod checks;
 mod examples;
 mod tests;
 
+pub use build::examples_c;
 pub use tests::fuzz;
 
 /// The guides whose examples are checked against the files of examples/.

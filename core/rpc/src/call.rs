@@ -105,7 +105,7 @@ impl Call {
     }
 
     /// Accepts as many messages as there is room for and returns how many; the iterator is not
-    /// asked for more than that. See [`Call::try_send`].
+    /// asked for more while there is no room. It must not use the call. See [`Call::try_send`].
     pub fn try_send_many(&self, messages: &mut dyn Iterator<Item = &[u8]>) -> Result<usize, Error> {
         let shared = self.shared();
         let mut accepted = 0;
@@ -118,7 +118,25 @@ impl Call {
                 break Ok(());
             }
             let Some(message) = messages.next() else { break Ok(()) };
-            if let Err(error) = send.append(shared, message) {
+            if let Err(error) = send.check_message(shared, message) {
+                break Err(error);
+            }
+            let appended = if shared.compression == Compression::Identity {
+                send.append(shared, 0, message)
+            } else {
+                // Takes a while: the driver is not to wait for it.
+                let mut scratch = std::mem::take(&mut send.scratch);
+                drop(send);
+                scratch.clear();
+                let compressed = shared.compress(message, &mut scratch);
+                send = shared.send();
+                let appended = compressed
+                    .and_then(|()| send.check_open(shared))
+                    .and_then(|()| send.append(shared, 1, &scratch));
+                send.scratch = scratch;
+                appended
+            };
+            if let Err(error) = appended {
                 break Err(error);
             }
             accepted += 1;
@@ -295,43 +313,22 @@ impl Send {
         Ok(())
     }
 
-    fn append(&mut self, shared: &Shared, message: &[u8]) -> Result<(), Refusal> {
+    fn check_message(&self, shared: &Shared, message: &[u8]) -> Result<(), Refusal> {
         if shared.kind.one_request() && self.sent == 1 {
             return Err(Refusal::Error(Error::new(
                 ErrorCode::InvalidState,
                 format!("{} takes one request and was sent a second one", shared.method),
             )));
         }
-        let too_large = |what: &str, length: usize, most: usize| {
-            Refusal::EndCall(Status::new(
-                Code::ResourceExhausted,
-                format!(
-                    "{}: {what} of {length} bytes exceeds maximum size {most}; raise \
-                     max_send_message if this is expected",
-                    shared.method
-                ),
-            ))
-        };
         if message.len() > shared.max_send_message {
-            return Err(too_large("a message", message.len(), shared.max_send_message));
+            return Err(shared.too_large(message.len(), shared.max_send_message));
         }
-        let (flag, payload) = if shared.compression == Compression::Identity {
-            (0, message)
-        } else {
-            self.scratch.clear();
-            if let Err(error) = shared.compression.deflate(message, &mut self.scratch) {
-                return Err(Refusal::EndCall(Status::new(
-                    Code::Internal,
-                    format!(
-                        "a message cannot be compressed as {}: {error}",
-                        shared.compression.name()
-                    ),
-                )));
-            }
-            (1, self.scratch.as_slice())
-        };
+        Ok(())
+    }
+
+    fn append(&mut self, shared: &Shared, flag: u8, payload: &[u8]) -> Result<(), Refusal> {
         let Ok(length) = u32::try_from(payload.len()) else {
-            return Err(too_large("a message", payload.len(), u32::MAX as usize));
+            return Err(shared.too_large(payload.len(), u32::MAX as usize));
         };
         self.buffer.reserve(PREFIX + payload.len());
         self.buffer.extend_from_slice(&[flag]);
@@ -403,6 +400,8 @@ impl Shared {
     }
 
     pub(crate) fn set_driver(&self, waker: &Waker) {
+        // Under the lock of `end`: either that finds the waker, or the driver finds the end.
+        let _receive = self.receive();
         self.driver.get_or_init(|| waker.clone());
     }
 
@@ -410,6 +409,27 @@ impl Shared {
         if let Some(waker) = self.driver.get() {
             waker.wake_by_ref();
         }
+    }
+
+    fn compress(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.compression.deflate(message, out).map_err(|error| {
+            let name = self.compression.name();
+            Refusal::EndCall(Status::new(
+                Code::Internal,
+                format!("a message cannot be compressed as {name}: {error}"),
+            ))
+        })
+    }
+
+    fn too_large(&self, length: usize, most: usize) -> Refusal {
+        Refusal::EndCall(Status::new(
+            Code::ResourceExhausted,
+            format!(
+                "{}: a message of {length} bytes exceeds maximum size {most}; raise \
+                 max_send_message if this is expected",
+                self.method
+            ),
+        ))
     }
 
     fn ready(&self, interest: Interest) -> bool {
@@ -428,7 +448,8 @@ impl Shared {
     pub(crate) fn set_headers(&self, headers: Metadata) {
         let waker = {
             let mut receive = self.receive();
-            receive.headers = Some(Arc::new(headers));
+            // A call that has ended has its headers: none, if none had come.
+            receive.headers.get_or_insert_with(|| Arc::new(headers));
             receive.wakers[0].take()
         };
         if let Some(waker) = waker {
@@ -494,6 +515,7 @@ impl Shared {
         let sender = {
             let mut send = self.send();
             send.buffer = BytesMut::new();
+            send.scratch = Vec::new();
             send.waker.take()
         };
         for waker in wakers.into_iter().flatten().chain(sender) {

@@ -198,7 +198,13 @@ impl Channel {
         self.pool.kick();
     }
 
-    /// Ready when the state is another than `last`.
+    /// Waits until the state is another than `last` and returns it.
+    pub async fn state_change(&self, last: ConnectivityState) -> ConnectivityState {
+        self.pool.state_change(last).await
+    }
+
+    /// Ready when the state is another than `last`. The waker is kept until the state changes: for
+    /// a waiter that may give up there is [`Channel::state_change`].
     pub fn poll_state_change(&self, last: ConnectivityState, cx: &mut Context<'_>) -> Poll<()> {
         self.pool.poll_change(last, cx)
     }

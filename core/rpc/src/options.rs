@@ -73,7 +73,8 @@ pub struct ChannelOptions {
     pub keepalive_without_calls: bool,
     /// Bounds one connection attempt: DNS, TCP, TLS and the HTTP/2 settings.
     pub connect_timeout: Duration,
-    /// Wait before the second connection attempt; grows by 1.6 for each further one, ± 20 %.
+    /// Wait between the start of a connection attempt that failed and the next; grows by 1.6 for
+    /// each further one, ± 20 %. A server that has sent its SETTINGS sets it back.
     pub backoff_initial: Duration,
     /// The longest such wait.
     pub backoff_max: Duration,
@@ -81,9 +82,12 @@ pub struct ChannelOptions {
     pub max_connections: usize,
     /// HTTP/2 flow-control window of each stream, in bytes.
     pub stream_window: u32,
-    /// Received bytes that wait for the consumer, for each call.
+    /// Received bytes that wait for the consumer, for each call: nothing more is read once this many
+    /// wait. The message that reaches it may be larger, and behind it the server may have sent as
+    /// much as `stream_window`.
     pub receive_buffer: usize,
-    /// Bytes that wait to be sent, for each call.
+    /// Bytes that wait to be sent, for each call: nothing more is accepted once this many wait. The
+    /// message that reaches it may be larger, and as much again may be on its way to the transport.
     pub send_buffer: usize,
     /// Close a connection after this long, at most twice that, without a call. `None`: keep it.
     pub idle_timeout: Option<Duration>,
@@ -218,7 +222,7 @@ pub struct CallOptions {
     pub metadata: Metadata,
     /// How outgoing messages are compressed.
     pub compression: Compression,
-    /// Wait for a connection instead of failing while there is none.
+    /// Wait for a connection, and for a place on it, instead of failing while there is none.
     pub wait_for_ready: bool,
     /// The `:authority` of this call. `None`: the channel's.
     pub authority: Option<String>,

@@ -31,6 +31,8 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     /// A connection came, an attempt failed, a place became free, the channel was closed.
     changed: Notify,
+    /// The connectivity may be another.
+    state_changed: Notify,
 }
 
 struct State {
@@ -102,6 +104,7 @@ impl Pool {
             }),
             options: Arc::new(options),
             changed: Notify::new(),
+            state_changed: Notify::new(),
         }
     }
 
@@ -173,18 +176,26 @@ impl Pool {
                 }
             }
             _ => {
-                self.start_connecting(&mut state);
+                self.start_connecting(state);
                 Attempt::Wait(None)
             }
         }
     }
 
-    fn start_connecting(self: &Arc<Self>, state: &mut State) {
+    fn start_connecting(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         state.connecting = true;
-        for watcher in state.watchers.drain(..) {
+        self.runtime.spawn(self.clone().connect());
+        self.wake_watchers(state);
+    }
+
+    /// Tells of a change of the state, which is unlocked for it: who is woken may look at it.
+    fn wake_watchers(&self, mut state: MutexGuard<'_, State>) {
+        let watchers = std::mem::take(&mut state.watchers);
+        drop(state);
+        for watcher in watchers {
             watcher.wake();
         }
-        self.runtime.spawn(self.clone().connect());
+        self.state_changed.notify_waiters();
     }
 
     async fn connect(self: Arc<Self>) {
@@ -241,14 +252,9 @@ impl Pool {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        let watchers = {
-            let mut state = self.state();
-            change(&mut state);
-            std::mem::take(&mut state.watchers)
-        };
-        for watcher in watchers {
-            watcher.wake();
-        }
+        let mut state = self.state();
+        change(&mut state);
+        self.wake_watchers(state);
         self.changed.notify_waiters();
     }
 
@@ -283,10 +289,10 @@ impl Pool {
 
     /// Makes a connection if there is none.
     pub(crate) fn kick(self: &Arc<Self>) {
-        let mut state = self.state();
+        let state = self.state();
         let waiting = state.retry_at.is_some_and(|at| Instant::now() < at);
         if !state.closed && state.connections.is_empty() && !state.connecting && !waiting {
-            self.start_connecting(&mut state);
+            self.start_connecting(state);
         }
     }
 
@@ -303,6 +309,18 @@ impl Pool {
             state.watchers.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    pub(crate) async fn state_change(&self, last: ConnectivityState) -> ConnectivityState {
+        loop {
+            let mut changed = std::pin::pin!(self.state_changed.notified());
+            changed.as_mut().enable();
+            let state = self.connectivity();
+            if state != last {
+                return state;
+            }
+            changed.await;
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

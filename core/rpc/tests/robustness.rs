@@ -3,10 +3,12 @@
 mod common;
 
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Context,
     time::Duration,
 };
 
@@ -15,8 +17,8 @@ use common::*;
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::Request;
 use millstream_rpc::{
-    Batch, CallKind, CallOptions, Channel, ChannelOptions, Code, ErrorCode, Interest, Metadata,
-    Received,
+    Batch, CallKind, CallOptions, Channel, ChannelOptions, Code, Compression, ConnectivityState,
+    ErrorCode, Interest, Metadata, Received,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -314,6 +316,66 @@ async fn more_metadata_than_http_can_hold_is_refused_and_many_values_of_a_key_ar
     let options = CallOptions { metadata, ..CallOptions::default() };
     let error = channel.call(METHOD, CallKind::Unary, options).err().expect("too many keys");
     assert_eq!(error.code, ErrorCode::InvalidMetadata);
+}
+
+#[tokio::test]
+async fn waits_for_a_state_that_were_given_up_leave_nothing_behind() {
+    struct Silent;
+    impl std::task::Wake for Silent {
+        fn wake(self: Arc<Self>) {}
+    }
+    let channel = Channel::new("http://127.0.0.1:1", ChannelOptions::default(), runtime()).unwrap();
+    let waker = Arc::new(Silent);
+    {
+        let wait = std::pin::pin!(channel.state_change(ConnectivityState::Idle));
+        let its_waker = waker.clone().into();
+        assert!(wait.poll(&mut Context::from_waker(&its_waker)).is_pending());
+        assert!(Arc::strong_count(&waker) > 2);
+    }
+    assert_eq!(Arc::strong_count(&waker), 1);
+    let waiting = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.state_change(ConnectivityState::Idle).await }
+    });
+    tokio::task::yield_now().await;
+    channel.connect();
+    let state = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert_ne!(state, ConnectivityState::Idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_while_a_large_message_is_compressed() {
+    let server = Server::start(100, hold).await;
+    let channel = channel(&server, ChannelOptions::default());
+    let options = CallOptions { compression: Compression::Gzip, ..CallOptions::default() };
+    let call = channel.call(METHOD, CallKind::Bidi, options).unwrap();
+    // Hard to compress, so that it takes a while.
+    let mut number = 1_u32;
+    let message: Vec<u8> = std::iter::repeat_with(|| {
+        number ^= number << 13;
+        number ^= number >> 17;
+        number ^= number << 5;
+        number as u8
+    })
+    .take(32 << 20)
+    .collect();
+    let (started, is_started) = tokio::sync::oneshot::channel();
+    let done = Arc::new(AtomicBool::new(false));
+    let (sender, sent) = (call.clone(), done.clone());
+    let sending = tokio::task::spawn_blocking(move || {
+        let mut started = Some(started);
+        let mut once = std::iter::once(&message[..]).inspect(|_| {
+            let _ = started.take().map(|started| started.send(()));
+        });
+        let error = sender.try_send_many(&mut once).unwrap_err();
+        assert_eq!(error.code, ErrorCode::CallEnded);
+        sent.store(true, Ordering::SeqCst);
+    });
+    is_started.await.unwrap();
+    assert!(call.ready(Interest::SENDABLE));
+    assert!(!done.load(Ordering::SeqCst), "the look waited for the message");
+    call.cancel("enough");
+    sending.await.unwrap();
 }
 
 #[test]
