@@ -147,9 +147,7 @@ fn verdict(languages: usize, data: Data, problems: &[String]) -> String {
             report::grouped(report::OBSERVATIONS),
             report::grouped(report::FLIGHTS)
         ),
-        Data::Excerpt => {
-            "the committed EXCERPT of the data: the full data was not fetched".to_owned()
-        }
+        Data::Excerpt => "the committed EXCERPT of the data, not all of it".to_owned(),
     };
     format!("OK: {languages} languages received the same from all six services ({what})")
 }
