@@ -39,7 +39,7 @@ pub fn needs(languages: &[&str], excerpt: bool) -> Vec<&'static str> {
     let mut needs = vec![if excerpt { "data-excerpt" } else { "data" }];
     needs.extend(languages.iter().filter_map(|language| match *language {
         "rust" => Some("example-rust"),
-        "python" => Some("example-python"),
+        "python" => Some("wheel"),
         "java" => Some("jar"),
         "c" => Some("example-c"),
         _ => None,
