@@ -202,6 +202,9 @@ fn dispatch(ws: &Workspace, ui: Ui, command: Command) -> Result<bool, Failure> {
 
 /// Runs the steps before a demo; what they say is of interest only when one fails.
 fn builds(ws: &Workspace, ui: Ui, chosen: &[Step]) -> bool {
+    if !tools_are_there(ui, Mode::Demo) {
+        return false;
+    }
     let summary = steps::run(ws, ui, chosen, Mode::Demo, true);
     let good = summary.problems().is_empty();
     if !good {
@@ -210,7 +213,19 @@ fn builds(ws: &Workspace, ui: Ui, chosen: &[Step]) -> bool {
     good
 }
 
+/// Says what has to be installed, a line each, if something has.
+fn tools_are_there(ui: Ui, mode: Mode) -> bool {
+    let missing = toolchain::missing(mode.into(), &toolchain::probe);
+    for line in &missing {
+        ui.say(line);
+    }
+    missing.is_empty()
+}
+
 fn run_steps(ws: &Workspace, ui: Ui, chosen: &[Step], mode: Mode, fail_fast: bool) -> bool {
+    if !tools_are_there(ui, mode) {
+        return false;
+    }
     let summary = steps::run(ws, ui, chosen, mode, fail_fast);
     print!("{}", summary.render());
     summary.problems().is_empty()

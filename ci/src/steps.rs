@@ -274,11 +274,13 @@ pub fn explain(failure: &Failure, log: &str) -> String {
 }
 
 impl Summary {
+    /// The step whose failure keeps a step with these needs from running.
     fn blocking(&self, needs: &[&'static str]) -> Option<&'static str> {
-        self.rows
-            .iter()
-            .find(|row| needs.contains(&row.id) && !matches!(row.outcome, Outcome::Ok(_)))
-            .map(|row| row.id)
+        self.rows.iter().filter(|row| needs.contains(&row.id)).find_map(|row| match row.outcome {
+            Outcome::Ok(_) => None,
+            Outcome::Failed(_) => Some(row.id),
+            Outcome::NotRun(by) => Some(by),
+        })
     }
 
     fn counts(&self) -> BTreeMap<Language, Tally> {
@@ -293,12 +295,16 @@ impl Summary {
     /// Everything that keeps the whole from being a success, a line each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        let mut blocked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for Row { id, outcome, .. } in &self.rows {
             match outcome {
                 Outcome::Ok(_) => {}
                 Outcome::Failed(failure) => problems.push(format!("{id} failed: {failure}")),
-                Outcome::NotRun(by) => problems.push(format!("{id} was not run, because of {by}")),
+                Outcome::NotRun(by) => blocked.entry(by).or_default().push(id),
             }
+        }
+        for (by, ids) in blocked {
+            problems.push(format!("not run, because of {by}: {}", ids.join(" ")));
         }
         for (language, tally) in self.counts() {
             if tally.ran() == 0 {
@@ -376,15 +382,21 @@ mod tests {
 
     #[test]
     fn a_failed_step_does_not_keep_the_others_from_running_but_those_that_need_it() {
-        let mut needs = step("needs", |_| Ok(Report::default()));
+        let mut needs = step("needs", |_| panic!("must not run"));
         needs.needs = &["bad"];
+        let mut further = step("further", |_| panic!("must not run"));
+        further.needs = &["needs"];
         let steps = [
             step("bad", |_| Err(Failure::new("broken"))),
             needs,
+            further,
             step("other", |_| Ok(Report::note("fine"))),
         ];
         let summary = go("needs", &steps, false);
-        assert_eq!(summary.problems(), ["bad failed: broken", "needs was not run, because of bad"]);
+        assert_eq!(
+            summary.problems(),
+            ["bad failed: broken", "not run, because of bad: needs further"]
+        );
         let table = summary.render();
         assert!(table.contains("other") && table.contains("fine"), "{table}");
     }
@@ -396,7 +408,7 @@ mod tests {
             step("other", |_| panic!("must not run")),
         ];
         let summary = go("fast", &steps, true);
-        assert_eq!(summary.problems()[1], "other was not run, because of bad");
+        assert_eq!(summary.problems()[1], "not run, because of bad: other");
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl Client<'_> {
         let watch = Stopwatch::start();
         let messages = self
             .stream("Paced", &self.request(), |message| {
-                if number % LATENCY_EVERY == 0 {
+                if number.is_multiple_of(LATENCY_EVERY) {
                     latencies.push(monotonic_nanos().saturating_sub(due(message)));
                 }
                 number += 1;

@@ -271,7 +271,8 @@ impl<'a> Meter<'a> {
         let (done, total) = (report::grouped(done), report::grouped(total));
         self.bar.set_message(format!("{}: {service} {done} of {total}", self.language));
         if self.ui.is_plain() && finished && self.service != service {
-            self.ui.say(format!("    {service}: {total} messages"));
+            let plural = if total == "1" { "" } else { "s" };
+            self.ui.say(format!("    {service}: {total} message{plural}"));
             self.service = service;
         }
     }

@@ -175,20 +175,13 @@ pub fn table(received: &[Received], languages: &[&str]) -> String {
     text
 }
 
-/// Messages per second.
+/// Messages per second: whole ones, or with a decimal when there are few.
 pub fn rate(messages: u64, seconds: f64) -> String {
-    if seconds > 0.0 {
-        // A rate for people: whole messages, and never near the limits of the type.
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
-        )]
-        let rate = (messages as f64 / seconds).round() as u64;
-        grouped(rate)
-    } else {
-        "-".to_owned()
+    if seconds <= 0.0 {
+        return "-".to_owned();
     }
+    let rate = messages as f64 / seconds;
+    if rate < 10.0 { format!("{rate:.1}") } else { grouped(rate.round() as u64) }
 }
 
 /// A number with commas between thousands.
@@ -368,5 +361,7 @@ mod tests {
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(26_115), "26,115");
         assert_eq!(rate(10, 0.0), "-");
+        assert_eq!(rate(1, 2.0), "0.5");
+        assert_eq!(rate(30_000, 2.0), "15,000");
     }
 }

@@ -20,15 +20,10 @@ pub fn steps() -> Vec<Step> {
     let step =
         |id, title, needs, remedy, run| Step { id, title, needs, languages: &[], remedy, run };
     vec![
-        step("toolchains", "Toolchains", &[], "", toolchains),
-        step("packages", "System packages", &["toolchains"], "", system_packages),
-        step("venv", "Python tools", &["toolchains"], "", |cx| {
-            tools::ensure_venv(cx).map(Report::note)
-        }),
-        step("cbindgen", "Header generator", &["toolchains"], "", |cx| {
-            CBINDGEN.ensure(cx).map(Report::note)
-        }),
-        step("fmt-rust", "Formatting: Rust", &["toolchains"], FMT, |cx| {
+        step("packages", "System packages", &[], "", system_packages),
+        step("venv", "Python tools", &[], "", |cx| tools::ensure_venv(cx).map(Report::note)),
+        step("cbindgen", "Header generator", &[], "", |cx| CBINDGEN.ensure(cx).map(Report::note)),
+        step("fmt-rust", "Formatting: Rust", &[], FMT, |cx| {
             cx.run(cx.cargo(&["fmt", "--all", "--check", "--", "--color", "never"]))?;
             Ok(Report::default())
         }),
@@ -40,11 +35,11 @@ pub fn steps() -> Vec<Step> {
             clang_format(cx, &["--dry-run", "-Werror"])?;
             Ok(Report::default())
         }),
-        step("fmt-java", "Formatting: Java", &["toolchains"], FMT, |cx| {
+        step("fmt-java", "Formatting: Java", &[], FMT, |cx| {
             cx.run(maven(cx).args(["spotless:check"]))?;
             Ok(Report::default())
         }),
-        step("layers", "Dependency direction", &["toolchains"], LAYERS, dependency_direction),
+        step("layers", "Dependency direction", &[], LAYERS, dependency_direction),
         step("readme", "Examples in the guides", &[], "cargo run -p xtask -- readme", guides),
         step("lint-rust", "Lints: Rust", &["packages"], "", |cx| {
             let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -56,7 +51,7 @@ pub fn steps() -> Vec<Step> {
             Ok(Report::default())
         }),
         step("types-python", "Types: Python", &["venv"], "", types_python),
-        step("lint-java", "Lints: Java", &["toolchains"], "", |cx| {
+        step("lint-java", "Lints: Java", &[], "", |cx| {
             // The compiler's lints are on, and errors, in the POM. The native library is not needed
             // for that, and not put into the classes.
             cx.run(maven(cx).args(["test-compile", "-Dmaven.antrun.skip=true"]))?;
@@ -69,7 +64,7 @@ pub fn steps() -> Vec<Step> {
 pub fn format() -> Vec<Step> {
     let step = |id, title, needs, run| Step { id, title, needs, languages: &[], remedy: "", run };
     vec![
-        step("write-rust", "Formatting: Rust", &["toolchains"], |cx| {
+        step("write-rust", "Formatting: Rust", &[], |cx| {
             cx.run(cx.cargo(&["fmt", "--all"]))?;
             Ok(Report::default())
         }),
@@ -82,7 +77,7 @@ pub fn format() -> Vec<Step> {
             clang_format(cx, &["-i"])?;
             Ok(Report::default())
         }),
-        step("write-java", "Formatting: Java", &["toolchains"], |cx| {
+        step("write-java", "Formatting: Java", &[], |cx| {
             cx.run(maven(cx).args(["spotless:apply"]))?;
             Ok(Report::default())
         }),
@@ -92,15 +87,6 @@ pub fn format() -> Vec<Step> {
 const FMT: &str = "make fmt";
 const LAYERS: &str = "the allowed dependencies stand in ci/src/layers.rs, their picture in \
                       ARCHITECTURE.md";
-
-fn toolchains(cx: &mut Cx<'_>) -> Result<Report, Failure> {
-    let lines = toolchain::missing(cx.mode.into(), &toolchain::probe);
-    if lines.is_empty() {
-        Ok(Report::default())
-    } else {
-        Err(Failure::new(lines.join("\n           ")))
-    }
-}
 
 fn system_packages(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     let purpose = cx.mode.into();

@@ -28,9 +28,9 @@ pub const LINT: &[&str] = &[
 ];
 
 /// What `xtask setup` runs.
-pub const SETUP_TEST: &[&str] = &["toolchains", "packages", "venv", "cbindgen"];
+pub const SETUP_TEST: &[&str] = &["packages", "venv", "cbindgen"];
 /// What `xtask setup demo` runs.
-pub const SETUP_DEMO: &[&str] = &["toolchains", "packages", "venv"];
+pub const SETUP_DEMO: &[&str] = &["packages", "venv"];
 
 /// Steps that are no part of a test: they change the checkout, or are for the demo alone.
 const ASIDE: &[&str] = &["write-header", "write-errors", "data-excerpt"];
@@ -51,7 +51,7 @@ pub fn test() -> Vec<Step> {
 
 /// What `make fmt` runs.
 pub fn format() -> Result<Vec<Step>, Failure> {
-    let mut steps = with_needs(all(), &["toolchains", "venv"])?;
+    let mut steps = with_needs(all(), &["venv"])?;
     steps.extend(checks::format());
     Ok(steps)
 }
@@ -154,7 +154,7 @@ mod unit {
     #[test]
     fn a_step_brings_along_what_it_needs() {
         let chosen = ids(&with_needs(test(), &["test-python"]).unwrap());
-        assert!(chosen.starts_with(&["toolchains"]), "{chosen:?}");
+        assert!(chosen.starts_with(&["packages"]), "{chosen:?}");
         assert!(chosen.contains(&"wheel") && !chosen.contains(&"jar"), "{chosen:?}");
         assert_eq!(ids(&exactly(test(), &["test-python"]).unwrap()), ["test-python"]);
     }

@@ -33,6 +33,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
 pub(crate) type Sender = SendRequest<Bytes>;
 pub(crate) type Http2 = client::Connection<Monitored, Bytes>;
+pub(crate) type Connected = (Sender, Http2, Arc<Traffic>);
 
 /// Connects and waits for the server's SETTINGS: a peer that accepts and says nothing is not a
 /// connection. The error is a text for the status of calls.
@@ -40,7 +41,7 @@ pub(crate) async fn connect(
     target: &Target,
     tls: Option<&Tls>,
     options: &ChannelOptions,
-) -> Result<(Sender, Http2, Arc<Traffic>), String> {
+) -> Result<Connected, String> {
     let endpoint = &target.endpoint;
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         format!("cannot connect to {endpoint}: {what}{error}")

@@ -12,19 +12,20 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::Notify,
+    task::AbortHandle,
     time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
     ChannelOptions, Code, ConnectivityState, Status,
-    connect::connect,
+    connect::{Connected, connect},
     connection::{self, Connection, Lease},
     target::Target,
     tls::Tls,
 };
 
 pub(crate) struct Pool {
-    pub(crate) target: Target,
+    pub(crate) target: Arc<Target>,
     pub(crate) options: Arc<ChannelOptions>,
     tls: Option<Tls>,
     pub(crate) runtime: Handle,
@@ -40,6 +41,8 @@ struct State {
     /// Connections that take no more calls and may still carry some.
     draining: Vec<Weak<Connection>>,
     connecting: bool,
+    /// The latest attempt.
+    attempt: Option<AbortHandle>,
     /// Attempts that failed since the last that did not.
     failures: u32,
     retry_at: Option<Instant>,
@@ -88,13 +91,14 @@ impl Pool {
         runtime: Handle,
     ) -> Pool {
         Pool {
-            target,
+            target: Arc::new(target),
             tls,
             runtime,
             state: Mutex::new(State {
                 connections: Vec::new(),
                 draining: Vec::new(),
                 connecting: false,
+                attempt: None,
                 failures: 0,
                 retry_at: None,
                 last_error: String::new(),
@@ -184,7 +188,13 @@ impl Pool {
 
     fn start_connecting(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         state.connecting = true;
-        self.runtime.spawn(self.clone().connect());
+        let attempt = connecting(
+            Arc::downgrade(self),
+            self.target.clone(),
+            self.tls.clone(),
+            self.options.clone(),
+        );
+        state.attempt = Some(self.runtime.spawn(attempt).abort_handle());
         self.wake_watchers(state);
     }
 
@@ -198,21 +208,8 @@ impl Pool {
         self.state_changed.notify_waiters();
     }
 
-    async fn connect(self: Arc<Self>) {
-        // Gone with the task, however it ends: nobody must wait for an attempt that is not there.
-        struct Attempting<'a>(&'a Pool);
-        impl Drop for Attempting<'_> {
-            fn drop(&mut self) {
-                self.0.change(|state| state.connecting = false);
-            }
-        }
-        let attempting = Attempting(&self);
-        let started = Instant::now();
-        let limit = self.options.connect_timeout;
-        let attempt = connect(&self.target, self.tls.as_ref(), &self.options);
-        let result = timeout(limit, attempt).await.unwrap_or_else(|_| {
-            Err(format!("cannot connect to {}: no answer within {limit:?}", self.target.endpoint))
-        });
+    /// Takes in what came of an attempt.
+    fn connected(self: &Arc<Self>, started: Instant, result: Result<Connected, String>) {
         let mut state = self.state();
         match result {
             Ok((sender, http2, traffic)) if !state.closed => {
@@ -223,7 +220,7 @@ impl Pool {
                 self.runtime.spawn(connection::run(
                     http2,
                     connection,
-                    Arc::downgrade(&self),
+                    Arc::downgrade(self),
                     self.options.clone(),
                     state.keepalive_time,
                     self.target.endpoint.to_string(),
@@ -238,8 +235,6 @@ impl Pool {
                 state.last_error = error;
             }
         }
-        drop(state);
-        drop(attempting);
     }
 
     /// Wait between the start of one attempt and the next.
@@ -331,6 +326,9 @@ impl Pool {
         let mut connections = Vec::new();
         self.change(|state| {
             state.closed = true;
+            if let Some(attempt) = state.attempt.take() {
+                attempt.abort();
+            }
             connections = std::mem::take(&mut state.connections);
             connections.extend(state.draining.drain(..).filter_map(|c| c.upgrade()));
         });
@@ -343,9 +341,41 @@ impl Pool {
 impl Drop for Pool {
     /// Without users and calls the connections have nothing to wait for.
     fn drop(&mut self) {
-        for connection in &self.state().connections {
+        let state = self.state();
+        for connection in &state.connections {
             connection.retire();
         }
+        if let Some(attempt) = &state.attempt {
+            attempt.abort();
+        }
+    }
+}
+
+/// One connection attempt. It does not keep the pool, whose end is its end.
+async fn connecting(
+    pool: Weak<Pool>,
+    target: Arc<Target>,
+    tls: Option<Tls>,
+    options: Arc<ChannelOptions>,
+) {
+    // Gone with the task, however it ends: nobody must wait for an attempt that is not there.
+    struct Attempting(Weak<Pool>);
+    impl Drop for Attempting {
+        fn drop(&mut self) {
+            if let Some(pool) = self.0.upgrade() {
+                pool.change(|state| state.connecting = false);
+            }
+        }
+    }
+    let attempting = Attempting(pool);
+    let started = Instant::now();
+    let limit = options.connect_timeout;
+    let attempt = connect(&target, tls.as_ref(), &options);
+    let result = timeout(limit, attempt).await.unwrap_or_else(|_| {
+        Err(format!("cannot connect to {}: no answer within {limit:?}", target.endpoint))
+    });
+    if let Some(pool) = attempting.0.upgrade() {
+        pool.connected(started, result);
     }
 }
 

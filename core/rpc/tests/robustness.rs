@@ -378,6 +378,29 @@ async fn nobody_waits_while_a_large_message_is_compressed() {
     sending.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_connection_attempt_ends_with_its_channel() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("http://{}", silent.local_addr().unwrap());
+    let options =
+        ChannelOptions { connect_timeout: Duration::from_secs(3600), ..ChannelOptions::default() };
+    for closes in [true, false] {
+        let channel = Channel::new(&target, options.clone(), runtime()).unwrap();
+        channel.connect();
+        let (mut socket, _) = silent.accept().await.unwrap();
+        assert_eq!(channel.state(), ConnectivityState::Connecting);
+        let kept = closes.then(|| channel.clone());
+        if closes {
+            channel.close();
+        }
+        drop(channel);
+        let mut preface = Vec::new();
+        let gone = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut preface)).await;
+        let _ = gone.expect("the attempt is given up");
+        drop(kept);
+    }
+}
+
 #[test]
 fn what_http_counts_itself_cannot_be_set_as_metadata() {
     let error = Metadata::new().append("content-length", b"3").expect_err("reserved");

@@ -204,7 +204,8 @@ final class Scenario {
                             () -> {
                                 call.sendAll(reports);
                                 call.halfClose();
-                            });
+                            },
+                            task -> new Thread(task, "sender").start());
             call.forEach(tally::add);
             sending.join();
         }

@@ -274,7 +274,7 @@ class CallsTest {
         int count = 20_000;
         try (var call = channel.bidi(Echo.BIDI, Echo.BOUNDED)) {
             CompletableFuture<Void> sending =
-                    CompletableFuture.runAsync(
+                    Expect.async(
                             () -> {
                                 for (int i = 0; i < count; i++) {
                                     call.send(Echo.request("ping"));

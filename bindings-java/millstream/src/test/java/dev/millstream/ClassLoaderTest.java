@@ -57,7 +57,7 @@ class ClassLoaderTest {
                     Stream.of(one, two, three)
                             .map(
                                     loader ->
-                                            CompletableFuture.runAsync(
+                                            Expect.async(
                                                     () -> {
                                                         try {
                                                             use(loader);
@@ -158,6 +158,7 @@ class ClassLoaderTest {
         Jvm.Result result =
                 Jvm.java(
                         List.of(
+                                Jvm.NATIVE_ACCESS,
                                 "-cp",
                                 folder
                                         + System.getProperty("path.separator")
@@ -179,6 +180,7 @@ class ClassLoaderTest {
                                 .toURI());
         List<String> arguments =
                 List.of(
+                        Jvm.nativeAccess("dev.millstream"),
                         "-p",
                         Jvm.CLASSES.toString(),
                         "--add-modules=dev.millstream",

@@ -10,13 +10,33 @@ import java.time.Duration;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.function.Executable;
 
 /** What many tests expect. */
 final class Expect {
+    /** For what waits: the common pool may have one thread only. */
+    private static final Executor THREADS =
+            task -> {
+                Thread thread = new Thread(task, "test");
+                thread.setDaemon(true);
+                thread.start();
+            };
+
     private Expect() {}
+
+    /** Runs something on a thread of its own. */
+    static CompletableFuture<Void> async(Runnable action) {
+        return CompletableFuture.runAsync(action, THREADS);
+    }
+
+    /** Computes something on a thread of its own. */
+    static <T> CompletableFuture<T> async(Supplier<T> action) {
+        return CompletableFuture.supplyAsync(action, THREADS);
+    }
 
     /** A failure of a kind, whose text has a part. */
     static MillstreamException failure(Code code, String part, Executable action) {

@@ -19,8 +19,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import java.util.zip.CRC32;
@@ -39,13 +37,6 @@ class FaultVectorsTest {
     private static final Method<byte[], byte[]> SEEN =
             Method.ofBytes("/fault.v1.Fault/Seen", CallKind.UNARY);
     private static final Duration SOME_SECONDS = Duration.ofSeconds(30);
-    private static final ExecutorService SENDERS =
-            Executors.newCachedThreadPool(
-                    task -> {
-                        Thread thread = new Thread(task, "sender");
-                        thread.setDaemon(true);
-                        return thread;
-                    });
 
     @TestFactory
     Stream<DynamicTest> everyFaultEndsAsTheVectorsSay() throws Exception {
@@ -179,15 +170,15 @@ class FaultVectorsTest {
             long expectedAttempts = expect.number("attempts", -1);
             try (Channel channel = builder.open()) {
                 long seenBefore = expectedAttempts < 0 ? 0 : seen(targets);
-                List<Call<byte[], byte[]>> all = new ArrayList<>();
+                // At once: they may have to wait for each other's streams.
+                List<CompletableFuture<Outcome>> running = new ArrayList<>();
                 for (long i = 0; i < calls; i++) {
-                    all.add(channel.call(method, options));
+                    Call<byte[], byte[]> call = channel.call(method, options);
+                    running.add(Expect.async(() -> outcome(call)));
                 }
                 List<Outcome> outcomes = new ArrayList<>();
-                for (Call<byte[], byte[]> call : all) {
-                    try (call) {
-                        outcomes.add(outcome(call));
-                    }
+                for (CompletableFuture<Outcome> one : running) {
+                    outcomes.add(Expect.value(one));
                 }
                 compare(outcomes);
                 if (expectedAttempts >= 0) {
@@ -204,8 +195,16 @@ class FaultVectorsTest {
         }
 
         /** Sends from a thread of its own: the server may never read, or end the call first. */
-        private Outcome outcome(Call<byte[], byte[]> call) throws Exception {
-            CompletableFuture<Void> sender = CompletableFuture.runAsync(() -> send(call), SENDERS);
+        private Outcome outcome(Call<byte[], byte[]> call) {
+            try (call) {
+                return endOf(call);
+            } catch (Exception e) {
+                throw new AssertionError(e);
+            }
+        }
+
+        private Outcome endOf(Call<byte[], byte[]> call) throws Exception {
+            CompletableFuture<Void> sender = Expect.async(() -> send(call));
             CRC32 crc = new CRC32();
             int messages = 0;
             Status status;

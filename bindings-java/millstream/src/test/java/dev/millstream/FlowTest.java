@@ -233,7 +233,7 @@ class FlowTest {
                 var call = channel.bidi(Echo.BIDI, Echo.BOUNDED)) {
             CompletableFuture<Void> sent = call.sendAll(requests);
             CompletableFuture<Void> submitted =
-                    CompletableFuture.runAsync(
+                    Expect.async(
                             () -> {
                                 for (int i = 0; i < 5_000; i++) {
                                     requests.submit(Echo.request("m" + i));

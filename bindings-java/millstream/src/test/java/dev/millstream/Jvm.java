@@ -17,7 +17,14 @@ final class Jvm {
     /** The classes of Millstream, with the native library as in the jar. */
     static final Path CLASSES = Path.of(System.getProperty("millstream.classes"));
 
+    /** Lets the class path load natives; on JVMs that do not ask for it, something harmless. */
+    static final String NATIVE_ACCESS = nativeAccess("ALL-UNNAMED");
+
     private Jvm() {}
+
+    static String nativeAccess(String module) {
+        return Runtime.version().feature() < 22 ? "-esa" : "--enable-native-access=" + module;
+    }
 
     record Result(int exitCode, String output) {
         /** That it ended well and wrote this and nothing more. */
@@ -31,6 +38,7 @@ final class Jvm {
     static Result run(List<String> options, Class<?> main, String... arguments)
             throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(options);
+        command.add(NATIVE_ACCESS);
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
         command.addAll(Arrays.asList(arguments));
         return java(command);
@@ -39,10 +47,6 @@ final class Jvm {
     static Result java(List<String> arguments) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        String access = System.getProperty("millstream.native.access", "");
-        if (!access.isEmpty()) {
-            command.add(access);
-        }
         command.addAll(arguments);
         File output = File.createTempFile("millstream-", ".txt");
         try {

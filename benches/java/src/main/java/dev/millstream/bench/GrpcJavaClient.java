@@ -35,8 +35,7 @@ public final class GrpcJavaClient {
     private static final int WINDOW = 4 << 20;
     private static final int REQUESTED = 4096;
 
-    private static final Marshaller<Tick> TICKS =
-            ProtoUtils.marshaller(Tick.getDefaultInstance());
+    private static final Marshaller<Tick> TICKS = ProtoUtils.marshaller(Tick.getDefaultInstance());
     private static final Marshaller<StreamRequest> REQUESTS =
             ProtoUtils.marshaller(StreamRequest.getDefaultInstance());
     private static final Marshaller<Summary> SUMMARIES =

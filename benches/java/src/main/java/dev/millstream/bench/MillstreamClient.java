@@ -55,8 +55,7 @@ public final class MillstreamClient {
         return "/" + Args.SERVICE + "/" + name;
     }
 
-    private static <R> Method<StreamRequest, R> serverStream(
-            String name, Method.Parser<R> parser) {
+    private static <R> Method<StreamRequest, R> serverStream(String name, Method.Parser<R> parser) {
         return Method.of(path(name), CallKind.SERVER_STREAM, StreamRequest::toByteArray, parser);
     }
 
@@ -191,9 +190,7 @@ public final class MillstreamClient {
                     Method.of(path("Unary"), CallKind.UNARY, Tick::toByteArray, PARSE_TICK),
                     Args.tick(0));
         } else {
-            unary(
-                    Method.ofBytes(path("Unary"), CallKind.UNARY),
-                    Args.tick(0).toByteArray());
+            unary(Method.ofBytes(path("Unary"), CallKind.UNARY), Args.tick(0).toByteArray());
         }
     }
 
@@ -245,10 +242,7 @@ public final class MillstreamClient {
             for (byte[] message : call) {
                 bytes += message.length;
             }
-            watch.stop("stalled", 1, 1)
-                    .with("rss_growth_kb", growth)
-                    .with("bytes", bytes)
-                    .print();
+            watch.stop("stalled", 1, 1).with("rss_growth_kb", growth).with("bytes", bytes).print();
         }
     }
 }
