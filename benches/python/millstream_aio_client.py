@@ -22,6 +22,7 @@ from measure import (
     start_hog,
     ticks,
 )
+
 from millstream import aio
 
 

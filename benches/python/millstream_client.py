@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import millstream
 from measure import (
     DUE,
     LATENCY_EVERY,
@@ -23,6 +22,8 @@ from measure import (
     ticks,
     timed,
 )
+
+import millstream
 
 
 def main() -> None:

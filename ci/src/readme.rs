@@ -67,6 +67,28 @@ fn rewrite(
     Ok((different, out.join("\n")))
 }
 
+/// The relative links of a guide that lead nowhere, a line each.
+pub fn dead_links(root: &Path, guide: &Path) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(root.join(guide))
+        .map_err(|error| format!("{}: {error}", guide.display()))?;
+    let dir = root.join(guide.parent().unwrap_or(Path::new("")));
+    Ok(links(&text)
+        .filter(|(_, link)| !dir.join(link).exists())
+        .map(|(line, link)| format!("line {line}: there is no {link}"))
+        .collect())
+}
+
+/// The files that a text links to, with the number of the line; not those of other sites.
+fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().flat_map(|(index, line)| {
+        let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        targets
+            .map(|target| target.split('#').next().unwrap_or(""))
+            .filter(|target| !target.is_empty() && !target.contains("://"))
+            .map(move |target| (index + 1, target))
+    })
+}
+
 /// The lines between the marks, without the indentation that all of them share.
 fn region(source: &str) -> Result<Vec<String>, String> {
     let lines: Vec<&str> = source.lines().collect();
@@ -117,6 +139,22 @@ mod tests {
         assert_eq!(absent.unwrap_err(), "a.py: not there");
         let unmarked = rewrite(&guide(""), |_| Ok("a()\n".to_owned()));
         assert!(unmarked.unwrap_err().contains("has no part between"));
+    }
+
+    #[test]
+    fn links_to_files_are_found_and_those_to_other_sites_are_not_meant() {
+        let text = "See [a](a.md) and [b](../b.md#part).\n[site](https://x.y/z) [here](#part)\n";
+        assert_eq!(links(text).collect::<Vec<_>>(), [(1, "a.md"), (1, "../b.md")]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_reported_with_its_line() {
+        let root = std::env::temp_dir().join(format!("xtask-{}-links", std::process::id()));
+        fs::create_dir_all(root.join("docs")).unwrap();
+        fs::write(root.join("docs/there.md"), "").unwrap();
+        fs::write(root.join("docs/guide.md"), "[1](there.md)\n[2](gone.md)\n").unwrap();
+        let lines = dead_links(&root, Path::new("docs/guide.md"));
+        assert_eq!(lines.unwrap(), ["line 2: there is no gone.md"]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub fn needs(languages: &[&str], excerpt: bool) -> Vec<&'static str> {
     let mut needs = vec![if excerpt { "data-excerpt" } else { "data" }];
     needs.extend(languages.iter().filter_map(|language| match *language {
         "rust" => Some("example-rust"),
-        "python" => Some("example-python"),
+        "python" => Some("wheel"),
         "java" => Some("jar"),
         "c" => Some("example-c"),
         _ => None,
@@ -147,9 +147,7 @@ fn verdict(languages: usize, data: Data, problems: &[String]) -> String {
             report::grouped(report::OBSERVATIONS),
             report::grouped(report::FLIGHTS)
         ),
-        Data::Excerpt => {
-            "the committed EXCERPT of the data: the full data was not fetched".to_owned()
-        }
+        Data::Excerpt => "the committed EXCERPT of the data, not all of it".to_owned(),
     };
     format!("OK: {languages} languages received the same from all six services ({what})")
 }

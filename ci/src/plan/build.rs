@@ -50,7 +50,6 @@ pub fn steps() -> Vec<Step> {
         step("example-rust", "Build: example in Rust", &["packages"], "", |cx| {
             build(cx, &["example-rust"])
         }),
-        step("example-python", "Build: example in Python", &["wheel"], "", example_python),
         step("example-c", "Build: example in C", &["capi"], "", example_c),
     ]
 }
@@ -187,11 +186,6 @@ fn capi(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     )?;
     cx.run(Cmd::new("cmake").arg("--install").arg(&build).arg("--prefix").arg(&prefix))?;
     Ok(Report::note(cx.ws.show(&prefix)))
-}
-
-fn example_python(cx: &mut Cx<'_>) -> Result<Report, Failure> {
-    let _ = cx;
-    Err(Failure::new("not there yet"))
 }
 
 /// Where the examples in C are built.

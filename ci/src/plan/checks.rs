@@ -40,7 +40,7 @@ pub fn steps() -> Vec<Step> {
             Ok(Report::default())
         }),
         step("layers", "Dependency direction", &[], LAYERS, dependency_direction),
-        step("readme", "Examples in the guides", &[], "cargo run -p xtask -- readme", guides),
+        step("readme", "Examples and links in the guides", &[], README, guides),
         step("lint-rust", "Lints: Rust", &["packages"], "", |cx| {
             let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             cx.run(cx.cargo(&args))?;
@@ -85,6 +85,8 @@ pub fn format() -> Vec<Step> {
 }
 
 const FMT: &str = "make fmt";
+const README: &str =
+    "`cargo run -p xtask -- readme` puts the examples in; links are mended by hand";
 const LAYERS: &str = "the allowed dependencies stand in ci/src/layers.rs, their picture in \
                       ARCHITECTURE.md";
 
@@ -113,12 +115,29 @@ fn dependency_direction(cx: &mut Cx<'_>) -> Result<Report, Failure> {
 }
 
 fn guides(cx: &mut Cx<'_>) -> Result<Report, Failure> {
+    let root = &cx.ws.root;
     let mut lines = Vec::new();
     for guide in GUIDES {
-        let (different, _) = readme::check(&cx.ws.root, Path::new(guide)).map_err(Failure::new)?;
+        let (different, _) = readme::check(root, Path::new(guide)).map_err(Failure::new)?;
         lines.extend(different.into_iter().map(|line| format!("{guide}: {line}")));
     }
-    if lines.is_empty() { Ok(Report::default()) } else { Err(Failure::new(lines.join("; "))) }
+    let listed = cx.output(Cmd::new("git").cwd(root).args([
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--",
+        "*.md",
+    ]))?;
+    for guide in listed.lines().filter(|guide| cx.ws.path(guide).exists()) {
+        let dead = readme::dead_links(root, Path::new(guide)).map_err(Failure::new)?;
+        lines.extend(dead.into_iter().map(|line| format!("{guide}: {line}")));
+    }
+    if lines.is_empty() {
+        return Ok(Report::default());
+    }
+    let what = "an example or a link in a guide is wrong".to_owned();
+    Err(Failure { what, tail: lines.join("\n"), ..Failure::default() })
 }
 
 /// Where Python is.
