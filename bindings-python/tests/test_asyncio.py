@@ -7,10 +7,9 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 import millstream
 import millstream.aio
+import pytest
 from millstream import StatusCode
 from support import BIDI, CLIENT, ECHO, LOOPS, SERVER, SOON, UNARY, answer, echo
 

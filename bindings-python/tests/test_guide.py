@@ -11,7 +11,6 @@ import zlib
 from pathlib import Path
 
 import pytest
-
 from support import ROOT, SOON, binary, reference_server
 
 GUIDE = ROOT / "docs" / "guide-python.md"

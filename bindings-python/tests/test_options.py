@@ -10,9 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from millstream import _native
 from support import BIDI, SOON, UNARY, answer, echo
 

@@ -9,7 +9,6 @@ import textwrap
 import time
 
 import pytest
-
 from support import LOOPS, SOON, python
 
 TESTS = os.path.dirname(__file__)
