@@ -22,7 +22,6 @@ from measure import (
     start_hog,
     ticks,
 )
-
 from millstream import aio
 
 

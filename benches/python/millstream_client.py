@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import millstream
 from measure import (
     DUE,
     LATENCY_EVERY,
@@ -22,8 +23,6 @@ from measure import (
     ticks,
     timed,
 )
-
-import millstream
 
 
 def main() -> None:
