@@ -1,6 +1,6 @@
 # Thin: every target is one subcommand of the task runner (ci/), which has --help for each.
 .DEFAULT_GOAL := help
-.PHONY: demo test lint fmt soak fuzz wheel jar capi header setup clean help
+.PHONY: demo test bench lint fmt soak fuzz wheel jar capi header setup clean help
 
 XTASK := @sh ci/bootstrap.sh
 
@@ -9,6 +9,9 @@ demo: ## Build everything and run the scenario in four languages on real data
 
 test: ## Every check and every test in every language
 	$(XTASK) test $(ARGS)
+
+bench: ## Measure beside grpcio and grpc-java, and write docs/benchmarks.md (half an hour or more)
+	@python3 benches/run.py $(ARGS)
 
 lint: ## Formatting and lints, without running tests
 	$(XTASK) lint $(ARGS)

@@ -14,7 +14,7 @@
 //! };
 //! assert_eq!(observation.encode_to_vec(), b"\x0a\x03EWR");
 //! ```
-
+#![forbid(unsafe_code)]
 // Documentation of the generated code comes from the `.proto` files.
 #![allow(missing_docs)]
 

@@ -197,3 +197,86 @@ fn malformed(what: &str) -> Error {
         format!("{what} cannot be read by the native library; use the jar it came with"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use millstream_boundary::Code;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn framed(messages: &[Vec<u8>]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for message in messages {
+            frames.push(0);
+            bytes(&mut frames, message);
+        }
+        frames
+    }
+
+    #[test]
+    fn options_are_read_as_java_writes_them() {
+        let mut encoded = Vec::new();
+        encoded.extend(1_500_000_000i64.to_be_bytes());
+        encoded.extend(3i32.to_be_bytes());
+        encoded.push(1);
+        bytes(&mut encoded, b"a.test");
+        encoded.extend((-1i64).to_be_bytes());
+        encoded.extend(100i64.to_be_bytes());
+        encoded.extend(50_000i64.to_be_bytes());
+        encoded.extend(1i32.to_be_bytes());
+        bytes(&mut encoded, b"x-key");
+        bytes(&mut encoded, b"value");
+        let options = call_options(&encoded).expect("complete options");
+        assert_eq!(options.timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(options.compression, Compression::Zstd);
+        assert!(options.wait_for_ready);
+        assert_eq!(options.authority.as_deref(), Some("a.test"));
+        assert_eq!(options.max_receive_message, None);
+        assert_eq!(options.max_send_message, Some(100));
+        assert_eq!(options.max_batch_delay, Duration::from_micros(50));
+        assert_eq!(options.metadata.get("x-key"), Some(&b"value"[..]));
+    }
+
+    #[test]
+    fn a_status_is_code_message_details_and_trailers() {
+        let mut given = Status::new(Code::NotFound, "no");
+        given.details = vec![7].into();
+        given.trailers.append("x", b"y").expect("legal metadata");
+        assert_eq!(
+            status(&given),
+            b"\0\0\0\x05\0\0\0\x02no\0\0\0\x01\x07\0\0\0\x01\0\0\0\x01x\0\0\0\x01y"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = channel(&bytes);
+            let _ = call_options(&bytes);
+            let _ = Frames::new(&bytes).map(Iterator::count);
+        }
+
+        #[test]
+        fn frames_are_walked_as_they_were_packed(
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20),
+            room in 0usize..1000,
+        ) {
+            let frames = framed(&messages);
+            let walked: Vec<Vec<u8>> = Frames::new(&frames).expect("whole frames").map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(&walked, &messages);
+            let fitting = whole_frames(&frames, room);
+            prop_assert!(fitting <= room.min(frames.len()));
+            let count = Frames::new(&frames[..fitting]).expect("whole frames").count();
+            prop_assert_eq!(first_frames(&frames, count), fitting);
+            // One more would not fit.
+            prop_assert!(count == messages.len() || fitting + PREFIX + messages[count].len() > room);
+        }
+
+        #[test]
+        fn a_cut_frame_is_refused(message in prop::collection::vec(any::<u8>(), 0..40), cut in 1usize..5) {
+            let frames = framed(&[message]);
+            prop_assert!(Frames::new(&frames[..frames.len() - cut]).is_err());
+        }
+    }
+}

@@ -17,7 +17,7 @@ use pyo3::{
     types::{PyInt, PyList, PySlice},
 };
 
-use crate::{convert, guard};
+use crate::{codecs::Codecs, convert, guard};
 
 /// Messages that came together: a sequence of them, and a buffer.
 ///
@@ -30,17 +30,17 @@ pub struct Batch {
     /// Where the first message is that was not handed out before.
     start: usize,
     len: usize,
-    deserializer: Option<Py<PyAny>>,
+    codecs: Codecs,
     /// Where each frame begins; made when somebody asks for an index.
     index: OnceLock<Box<[usize]>>,
 }
 
 impl Batch {
-    pub fn new(batch: boundary::Batch, deserializer: Option<Py<PyAny>>) -> Batch {
+    pub fn new(batch: boundary::Batch, codecs: Codecs) -> Batch {
         let taken = batch.len() - batch.remaining();
         let start = batch.iter().take(taken).map(|message| PREFIX + message.len()).sum();
         let len = batch.remaining();
-        Batch { batch, start, len, deserializer, index: OnceLock::new() }
+        Batch { batch, start, len, codecs, index: OnceLock::new() }
     }
 
     fn frames(&self) -> &[u8] {
@@ -70,7 +70,7 @@ impl Batch {
         let (payload, end) =
             self.frame(at).ok_or_else(|| PyIndexError::new_err("past the end of the batch"))?;
         let message = convert::bytes(py, payload)?;
-        Ok((convert::deserialize(self.deserializer.as_ref(), message)?, end))
+        Ok((self.codecs.deserialize(message)?, end))
     }
 }
 
@@ -141,7 +141,7 @@ impl Batch {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.deserializer)
+        self.codecs.visit(&visit)
     }
 }
 
@@ -174,7 +174,7 @@ impl BatchIterator {
             let message = convert::bytes(py, payload)?;
             self.at.store(end, Ordering::Relaxed);
             self.left.store(self.left.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
-            convert::deserialize(batch.deserializer.as_ref(), message).map(Some)
+            batch.codecs.deserialize(message).map(Some)
         })
     }
 }

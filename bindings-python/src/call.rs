@@ -11,6 +11,7 @@ use pyo3::{
 
 use crate::{
     batch::Batch,
+    codecs::{Codecs, as_bytes},
     convert,
     core::{Core, Requests, Taken},
     guard, wait,
@@ -24,13 +25,12 @@ use crate::{
 #[pyclass(frozen, generic, weakref, module = "millstream")]
 pub struct Call {
     core: Arc<Core>,
-    serializer: Option<Py<PyAny>>,
-    deserializer: Option<Py<PyAny>>,
+    codecs: Codecs,
 }
 
 impl Call {
-    pub fn new(core: Core, serializer: Option<Py<PyAny>>, deserializer: Option<Py<PyAny>>) -> Call {
-        Call { core: Arc::new(core), serializer, deserializer }
+    pub fn new(core: Core, codecs: Codecs) -> Call {
+        Call { core: Arc::new(core), codecs }
     }
 
     /// The next message as it came; `None` when there are no more. What the call failed with, if it
@@ -54,7 +54,7 @@ impl Call {
     fn next_batch(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<Option<Batch>> {
         let mut inbox = self.core.inbox(py)?;
         loop {
-            match self.core.take_batch(py, &mut inbox, self.deserializer.as_ref())? {
+            match self.core.take_batch(py, &mut inbox, &self.codecs)? {
                 Taken::One(batch) => return Ok(Some(batch)),
                 Taken::Empty => self.core.wait(py, Interest::MESSAGES, deadline)?,
                 Taken::End => return self.core.finish(py).map(|()| None),
@@ -69,7 +69,7 @@ impl Call {
         deadline: Option<Instant>,
     ) -> PyResult<Bound<'py, PyAny>> {
         match self.next(py, deadline)? {
-            Some(message) => convert::deserialize(self.deserializer.as_ref(), message),
+            Some(message) => self.codecs.deserialize(message),
             None => Err(self.core.no_response(py)),
         }
     }
@@ -86,7 +86,7 @@ impl Call {
             match self.core.try_send_run(py, list, at)? {
                 0 => {
                     // The buffer is full, or the item is not `bytes`.
-                    let message = convert::request(&list.get_item(at)?)?;
+                    let message = as_bytes(&list.get_item(at)?)?;
                     self.core.send(py, &message, deadline)?;
                     at += 1;
                 }
@@ -114,7 +114,7 @@ impl Call {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         guard::enter(py, || {
-            let message = convert::serialize(self.serializer.as_ref(), message)?;
+            let message = self.codecs.serialize(message)?;
             if self.core.try_send(py, &message)? {
                 return Ok(());
             }
@@ -132,14 +132,14 @@ impl Call {
     ) -> PyResult<()> {
         guard::enter(py, || {
             let deadline = deadline(timeout)?;
-            if self.serializer.is_none()
+            if self.codecs.sends_bytes()
                 && let Ok(list) = messages.cast_exact::<PyList>()
             {
                 return self.send_list(py, list, deadline);
             }
             let mut requests = Requests::new(messages)?;
             while let Some(message) = requests.next()? {
-                let message = convert::serialize(self.serializer.as_ref(), &message)?;
+                let message = self.codecs.serialize(&message)?;
                 self.core.send(py, &message, deadline)?;
             }
             Ok(())
@@ -216,9 +216,7 @@ impl Call {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         guard::enter(py, || {
             let message = self.next(py, deadline(timeout)?)?;
-            message
-                .map(|message| convert::deserialize(self.deserializer.as_ref(), message))
-                .transpose()
+            message.map(|message| self.codecs.deserialize(message)).transpose()
         })
     }
 
@@ -247,9 +245,8 @@ impl Call {
 
     /// What sends the requests of an iterable from a thread of its own.
     fn _request_pump(&self, py: Python<'_>) -> RequestPump {
-        let serializer = self.serializer.as_ref().map(|serializer| serializer.clone_ref(py));
         // Without a reference to the call: dropping the call must end it, and so the pump.
-        RequestPump { core: self.core.clone(), serializer }
+        RequestPump { core: self.core.clone(), codecs: self.codecs.clone_ref(py) }
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -258,7 +255,7 @@ impl Call {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         guard::enter(py, || match self.next(py, None)? {
-            Some(message) => convert::deserialize(self.deserializer.as_ref(), message).map(Some),
+            Some(message) => self.codecs.deserialize(message).map(Some),
             None => Ok(None),
         })
     }
@@ -277,8 +274,7 @@ impl Call {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.serializer)?;
-        visit.call(&self.deserializer)
+        self.codecs.visit(&visit)
     }
 }
 
@@ -309,7 +305,7 @@ impl Batches {
 #[pyclass(frozen, module = "millstream")]
 pub struct RequestPump {
     core: Arc<Core>,
-    serializer: Option<Py<PyAny>>,
+    codecs: Codecs,
 }
 
 impl RequestPump {
@@ -317,7 +313,7 @@ impl RequestPump {
     fn run(&self, py: Python<'_>, requests: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut requests = Requests::new(requests)?;
         while let Some(request) = requests.next()? {
-            let message = convert::serialize(self.serializer.as_ref(), &request)?;
+            let message = self.codecs.serialize(&request)?;
             self.core.send(py, &message, None)?;
         }
         self.core.done_sending(py)

@@ -15,6 +15,7 @@ use crate::{
         operation::{self, Kind},
     },
     call::Call,
+    codecs::Codecs,
     convert,
     core::Core,
     guard, options, wait,
@@ -33,34 +34,23 @@ struct Start<'a, 'py> {
     method: &'a str,
     kind: CallKind,
     request: Option<&'a Bound<'py, PyAny>>,
-    serializer: Option<&'a Py<PyAny>>,
+    codecs: &'a Codecs,
     options: Option<&'a Bound<'py, PyDict>>,
 }
 
 impl Channel {
-    fn start(&self, py: Python<'_>, start: &Start<'_, '_>) -> PyResult<Core> {
-        let Start { method, kind, .. } = *start;
-        let options = options::parse(start.options)?;
-        let started = match start.request {
+    fn start(&self, py: Python<'_>, start: Start<'_, '_>) -> PyResult<Core> {
+        let Start { method, kind, request, codecs, options } = start;
+        let options = options::parse(options)?;
+        let started = match request {
             Some(request) => {
-                let request = convert::serialize(start.serializer, request)?;
+                let request = codecs.serialize(request)?;
                 self.channel.call_with(method, kind, options, request.as_bytes())
             }
             None => self.channel.call(method, kind, options),
         };
         let call = started.map_err(|error| convert::misuse(py, &error))?;
         Ok(Core::new(call, kind, method))
-    }
-
-    fn start_aio(
-        &self,
-        py: Python<'_>,
-        start: &Start<'_, '_>,
-        serializer: Option<Py<PyAny>>,
-        deserializer: Option<Py<PyAny>>,
-    ) -> PyResult<AioCall> {
-        let driver = self.loops.current(py)?;
-        Ok(AioCall::new(self.start(py, start)?, driver, serializer, deserializer))
     }
 
     fn check(&self, py: Python<'_>) -> PyResult<()> {
@@ -123,8 +113,9 @@ impl Channel {
     ) -> PyResult<Call> {
         guard::enter(py, || {
             let kind = options::kind(py, kind)?;
-            let start = Start { method, kind, request, serializer: serializer.as_ref(), options };
-            Ok(Call::new(self.start(py, &start)?, serializer, deserializer))
+            let codecs = Codecs::new(py, serializer, deserializer)?;
+            let start = Start { method, kind, request, codecs: &codecs, options };
+            Ok(Call::new(self.start(py, start)?, codecs))
         })
     }
 
@@ -141,8 +132,9 @@ impl Channel {
     ) -> PyResult<Bound<'py, PyAny>> {
         guard::enter(py, || {
             let (kind, request) = (CallKind::Unary, Some(request));
-            let start = Start { method, kind, request, serializer: serializer.as_ref(), options };
-            Call::new(self.start(py, &start)?, None, deserializer).response(py, None)
+            let codecs = Codecs::new(py, serializer, deserializer)?;
+            let start = Start { method, kind, request, codecs: &codecs, options };
+            Call::new(self.start(py, start)?, codecs).response(py, None)
         })
     }
 
@@ -161,9 +153,10 @@ impl Channel {
     ) -> PyResult<AioCall> {
         guard::enter(py, || {
             let kind = options::kind(py, kind)?;
-            let own = serializer.as_ref().map(|serializer| serializer.clone_ref(py));
-            let start = Start { method, kind, request, serializer: serializer.as_ref(), options };
-            self.start_aio(py, &start, own, deserializer)
+            let codecs = Codecs::new(py, serializer, deserializer)?;
+            let wakes = self.loops.current(py)?;
+            let start = Start { method, kind, request, codecs: &codecs, options };
+            Ok(AioCall::new(self.start(py, start)?, codecs, wakes))
         })
     }
 
@@ -180,8 +173,10 @@ impl Channel {
     ) -> PyResult<Bound<'py, PyAny>> {
         guard::enter(py, || {
             let (kind, request) = (CallKind::Unary, Some(request));
-            let start = Start { method, kind, request, serializer: serializer.as_ref(), options };
-            let call = Py::new(py, self.start_aio(py, &start, None, deserializer)?)?;
+            let codecs = Codecs::new(py, serializer, deserializer)?;
+            let wakes = self.loops.current(py)?;
+            let start = Start { method, kind, request, codecs: &codecs, options };
+            let call = Py::new(py, AioCall::new(self.start(py, start)?, codecs, wakes))?;
             operation::new(py, &call, Kind::Response, None)
         })
     }

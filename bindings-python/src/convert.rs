@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use millstream_boundary::{Error, ErrorCode, Metadata, Status};
 use pyo3::{
-    buffer::PyBuffer,
     exceptions::{PyRuntimeError, PyTypeError},
     ffi, intern,
     prelude::*,
@@ -30,54 +29,6 @@ pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>
         let object =
             ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t);
         Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
-    }
-}
-
-/// The bytes of a request: itself when it is `bytes`, a copy of anything with a buffer.
-#[inline]
-pub fn request<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    match message.cast::<PyBytes>() {
-        Ok(bytes) => Ok(bytes.clone()),
-        Err(_) => buffer(message),
-    }
-}
-
-#[cold]
-fn buffer<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let py = message.py();
-    let buffer = PyBuffer::<u8>::get(message).map_err(|_| {
-        let kind = message.get_type();
-        PyTypeError::new_err(format!(
-            "a message is bytes or has a buffer of bytes, not {kind}; serialize it or pass \
-             request_serializer"
-        ))
-    })?;
-    bytes(py, &buffer.to_vec(py)?)
-}
-
-/// What a request becomes on the wire, after the serializer if there is one.
-#[inline]
-pub fn serialize<'py>(
-    serializer: Option<&Py<PyAny>>,
-    message: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    match serializer {
-        None => request(message),
-        Some(serializer) => {
-            request(&crate::guard::call_one(serializer.bind(message.py()), message)?)
-        }
-    }
-}
-
-/// What a received message becomes for the user.
-#[inline]
-pub fn deserialize<'py>(
-    deserializer: Option<&Py<PyAny>>,
-    message: Bound<'py, PyBytes>,
-) -> PyResult<Bound<'py, PyAny>> {
-    match deserializer {
-        None => Ok(message.into_any()),
-        Some(deserializer) => crate::guard::call_one(deserializer.bind(message.py()), &message),
     }
 }
 

@@ -13,7 +13,7 @@ use pyo3::{
     types::{PyBytes, PyIterator, PyList},
 };
 
-use crate::{batch::Batch, convert, guard, wait};
+use crate::{batch::Batch, codecs::Codecs, convert, guard, wait};
 
 /// Messages of a list that are handed over under one lock.
 const RUN: usize = 256;
@@ -107,7 +107,7 @@ impl Core {
         &self,
         py: Python<'_>,
         inbox: &mut boundary::Batch,
-        deserializer: Option<&Py<PyAny>>,
+        codecs: &Codecs,
     ) -> PyResult<Taken<Batch>> {
         if inbox.remaining() == 0 {
             // A batch that is given away takes its memory along, so begin with one that has none.
@@ -118,8 +118,7 @@ impl Core {
                 Received::End => return Ok(Taken::End),
             }
         }
-        let deserializer = deserializer.map(|deserializer| deserializer.clone_ref(py));
-        Ok(Taken::One(Batch::new(mem::take(inbox), deserializer)))
+        Ok(Taken::One(Batch::new(mem::take(inbox), codecs.clone_ref(py))))
     }
 
     /// After the last message: raises what the call failed with, nothing when it ended with OK.

@@ -10,6 +10,7 @@ mod aio;
 mod batch;
 mod call;
 mod channel;
+mod codecs;
 mod convert;
 mod core;
 mod guard;

@@ -1,7 +1,5 @@
 //! The options of a call, by name.
 
-use std::time::Duration;
-
 use millstream_boundary::{CallKind, CallOptions, Compression, Error, ErrorCode};
 use pyo3::{
     exceptions::PyTypeError,
@@ -37,7 +35,8 @@ pub fn parse(options: Option<&Bound<'_, PyDict>>) -> PyResult<CallOptions> {
             "max_receive_message" => parsed.max_receive_message = Some(size(name, &value)?),
             "max_send_message" => parsed.max_send_message = Some(size(name, &value)?),
             "max_batch_delay" => {
-                parsed.max_batch_delay = convert::seconds(name, &value)?.unwrap_or(Duration::MAX);
+                let what = || refuse(value.py(), format!("{name} must be finite"));
+                parsed.max_batch_delay = convert::seconds(name, &value)?.ok_or_else(what)?;
             }
             _ => {
                 return Err(PyTypeError::new_err(format!(

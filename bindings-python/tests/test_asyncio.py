@@ -7,10 +7,9 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 import millstream
 import millstream.aio
+import pytest
 from millstream import StatusCode
 from support import BIDI, CLIENT, ECHO, LOOPS, SERVER, SOON, UNARY, answer, echo
 
@@ -197,6 +196,10 @@ async def test_a_fast_stream_lets_other_tasks_run(connect: Connect, target: str)
         await call.send_many([b""] * 500_000)
         assert ticks > 5
         call.cancel()
+        ticks = 0
+        call = channel.client_stream(CLIENT, (b"" for _ in range(200_000)), timeout=SOON)
+        assert answer(await call.result()).requests == 200_000
+        assert ticks > 5
         other.cancel()
 
 

@@ -6,9 +6,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from millstream import Batch, Call
 from support import SERVER, SOON, answer, echo
 

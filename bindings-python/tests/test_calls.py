@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from support import BIDI, CLIENT, SERVER, SOON, UNARY, answer, echo, echo_request
 
 Connect = Callable[..., Any]
@@ -77,6 +76,16 @@ async def test_a_server_stream_gives_every_message_in_batches(
             sequence += [answer(message).sequence for message in batch]
         assert sequence == list(range(1, 30_001))
         assert batches < 15_000
+
+
+async def test_messages_gather_when_a_batch_may_wait(connect: Connect, target: str) -> None:
+    async with connect(target) as channel:
+        call = channel.server_stream(
+            SERVER, echo(count=50, interval_ms=2), max_batch_delay=2.0, timeout=SOON
+        )
+        sizes = [len(batch) async for batch in call.batches()]
+        assert sum(sizes) == 50
+        assert len(sizes) < 10
 
 
 async def test_messages_left_of_a_batch_come_first_in_the_next(

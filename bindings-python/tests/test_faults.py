@@ -9,9 +9,8 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from support import ROOT, SOON
 
 VECTORS: list[dict[str, Any]] = json.loads(

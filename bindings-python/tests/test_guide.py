@@ -11,7 +11,6 @@ import zlib
 from pathlib import Path
 
 import pytest
-
 from support import ROOT, SOON, binary, reference_server
 
 GUIDE = ROOT / "docs" / "guide-python.md"
@@ -79,7 +78,11 @@ def test_the_example_of_the_readme_runs(target: str) -> None:
 
 def test_the_demo_runs_on_the_excerpt(tmp_path: Path) -> None:
     with reference_server() as server:
-        prepare = [binary("MILLSTREAM_REFERENCE_SERVER", "reference-server"), "data", "prepare"]
+        prepare: list[str | Path] = [
+            binary("MILLSTREAM_REFERENCE_SERVER", "reference-server"),
+            "data",
+            "prepare",
+        ]
         prepare += ["--cache", tmp_path]
         subprocess.run(prepare, check=True, capture_output=True)
         done = example("demo.py", server.ready["http"], str(tmp_path))

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from millstream import ConnectivityState, StatusCode, _native
 from support import BIDI, CLIENT, ECHO, SERVER, SOON, UNARY, answer, echo, reference_server
 

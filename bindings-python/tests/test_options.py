@@ -10,9 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from millstream import _native
 from support import BIDI, SOON, UNARY, answer, echo
 
@@ -112,7 +111,8 @@ async def test_an_option_of_a_channel_of_another_type_is_a_type_error(
         ({"compression": 1}, "compression must be a name"),
         ({"authority": b"bytes"}, "authority must be text"),
         ({"max_receive_message": "1MiB"}, "max_receive_message must be a number of bytes"),
-        ({"request_serializer": 1}, "not callable"),
+        ({"request_serializer": 1}, "request_serializer must be callable"),
+        ({"response_deserializer": "x"}, "response_deserializer must be callable"),
     ],
 )
 async def test_an_option_of_a_call_of_another_type_is_a_type_error(
@@ -128,6 +128,7 @@ async def test_an_option_of_a_call_of_another_type_is_a_type_error(
     [
         ({"timeout": math.nan}, "NaN"),
         ({"compression": "brotli"}, "unknown compression"),
+        ({"max_batch_delay": math.inf}, "max_batch_delay must be finite"),
         ({"max_receive_message": -1}, "max_receive_message is -1"),
         ({"max_send_message": 1 << 70}, "max_send_message"),
     ],

@@ -9,13 +9,14 @@ import textwrap
 import time
 
 import pytest
-
 from support import LOOPS, SOON, python
 
 TESTS = os.path.dirname(__file__)
 
 HEAD = f"""
-import asyncio, gc, os, signal, sys, threading, time
+import asyncio, gc, os, signal, sys, threading, time, warnings
+# What CPython 3.12 and later say of every fork of a process with threads.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 sys.path.insert(0, {TESTS!r})
 import millstream, millstream.aio
 from support import BIDI, CLIENT, SERVER, UNARY, LOOPS, SOON

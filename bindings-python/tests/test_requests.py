@@ -7,9 +7,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from support import BIDI, CLIENT, SOON, answer, echo
 
 Connect = Callable[..., Any]

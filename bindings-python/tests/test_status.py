@@ -7,9 +7,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 import millstream
+import pytest
 from millstream import Metadata, StatusCode, _errors, _native
 from support import BIDI, CLIENT, SERVER, SOON, UNARY, answer, echo
 

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 import millstream
 import millstream.aio
+import pytest
 from millstream import _native
 from support import BIDI, CLIENT, LOOPS, SERVER, SOON, UNARY, answer, count, echo
 

@@ -1,5 +1,5 @@
 //! Tools that the project installs for itself, below the target directory: a virtual environment
-//! with the locked Python packages, and programs from crates.io.
+//! with the locked Python packages, and programs that cargo installs.
 
 use std::{
     fs,
@@ -65,7 +65,7 @@ fn works(venv: &Path) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// A program from crates.io at a fixed version.
+/// A program that cargo installs at a fixed version.
 #[derive(Clone, Copy, Debug)]
 pub struct CargoTool {
     /// The crate, and the program.

@@ -99,11 +99,8 @@ fn requests(
     };
     let input = method.input();
     std::thread::spawn(move || {
-        let mut values =
-            serde_json::Deserializer::from_reader(source).into_iter::<serde_json::Value>();
-        let mut number = 0;
-        while let Some(value) = values.next() {
-            number += 1;
+        let values = serde_json::Deserializer::from_reader(source).into_iter::<serde_json::Value>();
+        for (number, value) in (1..).zip(values) {
             let request = value.map_err(|e| format!("request {number}: {e}")).and_then(|value| {
                 DynamicMessage::deserialize(input.clone(), value)
                     .map(|message| message.encode_to_vec())

@@ -1,6 +1,7 @@
 //! The `millstream` program.
 //!
 //! Exit codes: 0 done, 1 the call or the work failed, 2 wrong use.
+#![forbid(unsafe_code)]
 
 mod call;
 mod connect;

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import messages
-
 import millstream
 
 chat = messages.load("chat")

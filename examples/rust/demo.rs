@@ -2,6 +2,7 @@
 //!
 //! The same scenario stands in every language. What each service sends back is summed up by a CRC-32
 //! over the payload bytes of every message received, in order, so that the languages can be compared.
+#![forbid(unsafe_code)]
 
 mod scenario;
 

@@ -1,6 +1,7 @@
 //! The README's example: a day of weather at JFK, as a stream.
 //!
 //! `cargo run -p example-rust --bin readme-example -- http://127.0.0.1:50051`
+#![forbid(unsafe_code)]
 
 // readme: begin
 use millstream::{CallOptions, Channel, ChannelOptions};

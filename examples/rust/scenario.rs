@@ -62,7 +62,8 @@ fn read_messages<M: Message + Default>(file: &Path) -> Result<Vec<M>, Failure> {
     let mut messages = Vec::new();
     while !rest.is_empty() {
         messages.push(
-            M::decode_length_delimited(&mut rest).map_err(|e| format!("{}: {e}", file.display()))?,
+            M::decode_length_delimited(&mut rest)
+                .map_err(|e| format!("{}: {e}", file.display()))?,
         );
     }
     Ok(messages)
@@ -198,8 +199,7 @@ pub async fn chat(channel: &Channel) -> Result<(), Failure> {
     ada.receive().await?;
     for number in 0..100 {
         let text = chat::v1::chat_message::Event::Text(format!("message {number}"));
-        let (speaker, listener) =
-            if number % 2 == 0 { (&ada, &mut bob) } else { (&bob, &mut ada) };
+        let (speaker, listener) = if number % 2 == 0 { (&ada, &mut bob) } else { (&bob, &mut ada) };
         speaker.send(text).await?;
         listener.receive().await?;
     }
@@ -296,7 +296,9 @@ pub async fn sync(channel: &Channel, data: &Path) -> Result<(), Failure> {
         let answer = side.receive(&mut tally).await?;
         match answer.body {
             Some(Body::Ack(ack)) if ack.sequence_id == side.sequence => {}
-            other => return Err(format!("wanted an ack of {}, got {other:?}", side.sequence).into()),
+            other => {
+                return Err(format!("wanted an ack of {}, got {other:?}", side.sequence).into());
+            }
         }
         if (index + 1) % SERVER_RECORD_EVERY == 0 {
             let theirs = side.receive(&mut tally).await?;

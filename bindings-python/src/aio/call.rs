@@ -10,11 +10,7 @@ use std::{
 
 use millstream_boundary::{Error, Interest};
 use pyo3::{
-    PyTraverseError, PyVisit,
-    exceptions::PyBaseException,
-    intern,
-    prelude::*,
-    types::{PyBytes, PyList},
+    PyTraverseError, PyVisit, exceptions::PyBaseException, intern, prelude::*, types::PyList,
 };
 
 use super::{
@@ -23,6 +19,7 @@ use super::{
     waiters::{self, Waiters},
 };
 use crate::{
+    codecs::Codecs,
     convert,
     core::{Core, lock},
     guard, wait,
@@ -98,25 +95,15 @@ impl Pace {
 #[pyclass(frozen, generic, weakref, module = "millstream._native")]
 pub struct AioCall {
     pub shared: Arc<Shared>,
-    serializer: Option<Py<PyAny>>,
-    deserializer: Option<Py<PyAny>>,
+    pub codecs: Codecs,
 }
 
 impl AioCall {
-    pub fn new(
-        core: Core,
-        wakes: Arc<Wakes>,
-        serializer: Option<Py<PyAny>>,
-        deserializer: Option<Py<PyAny>>,
-    ) -> AioCall {
+    pub fn new(core: Core, codecs: Codecs, wakes: Arc<Wakes>) -> AioCall {
         let waiters = Arc::new(Waiters::default());
         let tag = wakes.register(&waiters);
         let shared = Shared { core, waiters, wakes, pace: Pace::new(), tag };
-        AioCall { shared: Arc::new(shared), serializer, deserializer }
-    }
-
-    pub fn deserializer(&self) -> Option<&Py<PyAny>> {
-        self.deserializer.as_ref()
+        AioCall { shared: Arc::new(shared), codecs }
     }
 
     fn operation<'py>(
@@ -149,12 +136,12 @@ impl AioCall {
         let py = slf.py();
         guard::enter(py, || {
             let call = slf.get();
-            let message = convert::serialize(call.serializer.as_ref(), message)?;
+            let message = call.codecs.serialize(message)?;
             if !call.shared.core.try_send(py, &message)? {
                 return operation::new(py, slf.as_unbound(), Kind::Send(message.unbind()), None);
             }
             if call.shared.pace.is_due_after_send() {
-                return operation::new(py, slf.as_unbound(), Kind::Pause, None);
+                return operation::detached(py, &call.shared, Kind::Pause(py.None()));
             }
             operation::done(py, false)
         })
@@ -170,7 +157,7 @@ impl AioCall {
         guard::enter(py, || {
             let list = PyList::empty(py);
             for message in messages.try_iter()? {
-                list.append(convert::serialize(slf.get().serializer.as_ref(), &message?)?)?;
+                list.append(slf.get().codecs.serialize(&message?)?)?;
             }
             operation::new(py, slf.as_unbound(), Kind::SendList(list.unbind()), None)
         })
@@ -252,8 +239,7 @@ impl AioCall {
 
     /// What sends the requests of an iterable from a task of its own.
     fn _sender(&self, py: Python<'_>) -> Sender {
-        let serializer = self.serializer.as_ref().map(|serializer| serializer.clone_ref(py));
-        Sender { shared: self.shared.clone(), serializer }
+        Sender { shared: self.shared.clone(), codecs: self.codecs.clone_ref(py) }
     }
 
     fn __aiter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -278,8 +264,7 @@ impl AioCall {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.serializer)?;
-        visit.call(&self.deserializer)?;
+        self.codecs.visit(&visit)?;
         self.shared.waiters.visit(&visit)
     }
 }
@@ -295,7 +280,7 @@ impl Drop for AioCall {
 #[pyclass(frozen, module = "millstream._native")]
 pub struct Sender {
     shared: Arc<Shared>,
-    serializer: Option<Py<PyAny>>,
+    codecs: Codecs,
 }
 
 #[pymethods]
@@ -307,15 +292,18 @@ impl Sender {
         message: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard::enter(py, || {
-            let message: Bound<'py, PyBytes> =
-                convert::serialize(self.serializer.as_ref(), message)?;
-            if self.shared.pace.is_due_after_send() || self.shared.core.call.status().is_some() {
+            let message = self.codecs.serialize(message)?;
+            if self.shared.core.call.status().is_some() {
+                return operation::ready(py, operation::truth(py, false).unbind());
+            }
+            if !self.shared.core.try_send(py, &message)? {
                 return operation::detached(py, &self.shared, Kind::Offer(message.unbind()));
             }
-            match self.shared.core.try_send(py, &message)? {
-                true => operation::done(py, true),
-                false => operation::detached(py, &self.shared, Kind::Offer(message.unbind())),
+            if self.shared.pace.is_due_after_send() {
+                let taken = operation::truth(py, true).unbind();
+                return operation::detached(py, &self.shared, Kind::Pause(taken));
             }
+            operation::done(py, true)
         })
     }
 

@@ -20,6 +20,7 @@ use super::{
     driver, slots,
 };
 use crate::{
+    codecs::{Codecs, as_bytes},
     convert,
     core::{Taken, timed_out},
 };
@@ -57,8 +58,8 @@ pub enum Kind {
     Offer(Py<PyBytes>),
     /// The sending of a list of `bytes`.
     SendList(Py<PyList>),
-    /// Lets other tasks run, once.
-    Pause,
+    /// Lets other tasks run, once, and gives this value.
+    Pause(Py<PyAny>),
     /// This value, each time.
     Ready(Py<PyAny>),
 }
@@ -132,7 +133,8 @@ pub fn type_object(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     slots::type_object(py)
 }
 
-fn truth(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
+/// `True` or `False`.
+pub fn truth(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
     pyo3::types::PyBool::new(py, value).to_owned().into_any()
 }
 
@@ -146,7 +148,7 @@ impl Operation {
             let message =
                 call.shared.core.inbox(py)?.next().map(|message| convert::bytes(py, message));
             if let Some(message) = message {
-                return convert::deserialize(call.deserializer(), message?).map(Step::Return);
+                return call.codecs.deserialize(message?).map(Step::Return);
             }
         }
         self.slow_step(py)
@@ -214,8 +216,7 @@ impl Operation {
                     return Ok(Poll::Pause);
                 }
                 let mut inbox = core.inbox(py)?;
-                let deserializer = self.call.as_ref().and_then(|call| call.get().deserializer());
-                match core.take_batch(py, &mut inbox, deserializer)? {
+                match core.take_batch(py, &mut inbox, self.codecs())? {
                     Taken::One(batch) => Ok(Poll::Ready(Bound::new(py, batch)?.into_any())),
                     Taken::Empty => Ok(Poll::Wait(Interest::MESSAGES)),
                     Taken::End => {
@@ -270,7 +271,7 @@ impl Operation {
                     let mut sent = core.try_send_run(py, list, state.at)?;
                     if sent == 0 {
                         // The buffer is full, or the item is not `bytes`.
-                        let message = convert::request(&list.get_item(state.at)?)?;
+                        let message = as_bytes(&list.get_item(state.at)?)?;
                         if !core.try_send(py, &message)? {
                             return Ok(Poll::Wait(Interest::SENDABLE));
                         }
@@ -280,13 +281,8 @@ impl Operation {
                 }
                 Ok(Poll::Ready(py.None().into_bound(py)))
             }
-            Kind::Pause => {
-                if mem::replace(&mut state.at, 1) == 0 {
-                    return Ok(Poll::Pause);
-                }
-                Ok(Poll::Ready(py.None().into_bound(py)))
-            }
-            Kind::Ready(value) => Ok(Poll::Ready(value.bind(py).clone())),
+            Kind::Pause(_) if mem::replace(&mut state.at, 1) == 0 => Ok(Poll::Pause),
+            Kind::Pause(value) | Kind::Ready(value) => Ok(Poll::Ready(value.bind(py).clone())),
         }
     }
 
@@ -311,8 +307,7 @@ impl Operation {
             return Ok(Err(Poll::Wait(Interest::MESSAGES)));
         };
         drop(inbox);
-        let deserializer = self.call.as_ref().and_then(|call| call.get().deserializer());
-        convert::deserialize(deserializer, message?).map(|message| Ok(Some(message)))
+        self.codecs().deserialize(message?).map(|message| Ok(Some(message)))
     }
 
     fn response<'py>(&self, py: Python<'py>, shared: &Shared) -> PyResult<Poll<'py>> {
@@ -323,6 +318,11 @@ impl Operation {
         }
     }
 
+    fn codecs(&self) -> &Codecs {
+        static BYTES: Codecs = Codecs::BYTES;
+        self.call.as_ref().map_or(&BYTES, |call| &call.get().codecs)
+    }
+
     fn is_reusable(&self) -> bool {
         matches!(self.kind, Kind::Next | Kind::NextBatch | Kind::Ready(_))
     }
@@ -331,7 +331,7 @@ impl Operation {
     fn carries_the_call(&self) -> bool {
         !matches!(
             self.kind,
-            Kind::Headers | Kind::Trailers | Kind::Status | Kind::Pause | Kind::Ready(_)
+            Kind::Headers | Kind::Trailers | Kind::Status | Kind::Pause(_) | Kind::Ready(_)
         )
     }
 
@@ -410,7 +410,7 @@ impl Operation {
                 }
             }
             Kind::Offer(message) => drop(message.into_bound(py)),
-            Kind::Ready(value) => drop(value.into_bound(py)),
+            Kind::Pause(value) | Kind::Ready(value) => drop(value.into_bound(py)),
             _ => {}
         }
         drop(call.map(|call| call.into_bound(py)));

@@ -1,4 +1,5 @@
 //! The fault server as a program.
+#![forbid(unsafe_code)]
 
 use std::{
     io::{self, Write},

@@ -15,6 +15,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![forbid(unsafe_code)]
 
 mod calls;
 pub mod data;

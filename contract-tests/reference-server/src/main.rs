@@ -1,4 +1,5 @@
 //! The `reference-server` program.
+#![forbid(unsafe_code)]
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;

@@ -11,7 +11,6 @@ pub(crate) struct Event {
     read: File,
     /// The other end of a pipe; an eventfd is both.
     write: Option<File>,
-    signalled: bool,
 }
 
 /// What an eventfd reads and writes; a pipe takes any bytes.
@@ -22,21 +21,16 @@ impl Event {
         self.read.as_raw_fd()
     }
 
-    pub fn signal(&mut self) {
-        if !self.signalled {
-            // There is room for one, so this fails only when the host has closed our descriptor.
-            // Waits by condition variable work even then.
-            self.signalled = self.write.as_ref().unwrap_or(&self.read).write_all(&ONE).is_ok();
-        }
+    pub fn signal(&self) {
+        // There is room for one, so this fails only when the host has closed our descriptor. Waits
+        // by condition variable work even then.
+        let _ = (&mut self.write.as_ref().unwrap_or(&self.read)).write_all(&ONE);
     }
 
-    pub fn clear(&mut self) {
-        if self.signalled {
-            self.signalled = false;
-            // Nothing to read: the host has read it although it should not. The descriptor does
-            // not block.
-            let _ = self.read.read(&mut [0; ONE.len()]);
-        }
+    pub fn clear(&self) {
+        // Nothing to read: the signal is still on its way, or the host has read it although it
+        // should not. The descriptor does not block.
+        let _ = (&self.read).read(&mut [0; ONE.len()]);
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -48,7 +42,7 @@ impl Event {
         }
         // SAFETY: just made, and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Event { read: File::from(fd), write: None, signalled: false })
+        Ok(Event { read: File::from(fd), write: None })
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -59,6 +53,6 @@ impl Event {
             return Err(io::Error::last_os_error());
         }
         let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
-        Ok(Event { read: read.into(), write: Some(write.into()), signalled: false })
+        Ok(Event { read: read.into(), write: Some(write.into()) })
     }
 }

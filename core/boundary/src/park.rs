@@ -23,10 +23,9 @@ pub(crate) struct Parker {
 impl Parker {
     /// Lets the thread go on, now or as soon as it waits.
     pub fn unpark(&self) {
-        let mut woken = lock(&self.woken);
-        if !*woken {
-            *woken = true;
-            // Under the lock: the thread may be gone, and the parker with it, right after.
+        if !std::mem::replace(&mut *lock(&self.woken), true) {
+            // Without the lock: the thread would run into it, and sleep once more. Whoever calls
+            // holds an `Arc` of the parker.
             self.wake.notify_one();
         }
     }

@@ -53,6 +53,19 @@ fn first_generation() -> u64 {
     }
 }
 
+/// The process id, asked for once in each generation.
+fn pid(generation: u64) -> u32 {
+    /// Generation (its lower half) and process id.
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    let known = KNOWN.load(Ordering::Relaxed);
+    if known >> 32 == generation & u64::from(u32::MAX) {
+        return known as u32;
+    }
+    let pid = process::id();
+    KNOWN.store(generation << 32 | u64::from(pid), Ordering::Relaxed);
+    pid
+}
+
 fn install(in_child: unsafe extern "C" fn()) -> bool {
     // SAFETY: the handler is a function that lives as long as this library (libc unregisters it
     // when the library is unloaded) and only uses an atomic, which is async-signal-safe.
@@ -83,7 +96,8 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub fn now() -> Stamp {
-        Stamp { generation: generation(), pid: process::id() }
+        let generation = generation();
+        Stamp { generation, pid: pid(generation) }
     }
 
     #[inline]

@@ -64,9 +64,11 @@ struct State {
     /// Wakes of the consumer so far.
     wakes: u64,
     /// `None` once the owner is gone.
-    event: Option<Event>,
+    event: Option<Arc<Event>>,
     /// Whether the host uses the descriptor; if not, two system calls for each edge are saved.
     polled: bool,
+    /// A signal was sent, or will be as soon as the lock is free, and has not been cleared.
+    signalled: bool,
 }
 
 /// The place of one watch in a queue.
@@ -102,8 +104,9 @@ impl Queue {
                 closed: false,
                 waiting: 0,
                 wakes: 0,
-                event: Some(event),
+                event: Some(Arc::new(event)),
                 polled: false,
+                signalled: false,
             }),
             filled: Condvar::new(),
         });
@@ -112,15 +115,18 @@ impl Queue {
     }
 
     /// A file descriptor that is readable while the queue holds tags, for `poll`, `epoll` or an
-    /// event loop. It belongs to the queue, which closes it with the last clone: neither read nor
+    /// event loop; now and then it is so once too often, and then there is nothing to drain. It
+    /// belongs to the queue, which closes it with the last clone: neither read nor
     /// close it, and take it out of the event loop before the queue goes. In a forked child: -1.
     pub fn fd(&self) -> RawFd {
         let Some(owner) = self.0.ok() else { return -1 };
         let mut state = lock(&owner.inner.state);
         if !state.polled {
             state.polled = true;
-            if !state.pending.is_empty() {
-                state.signal();
+            if !state.pending.is_empty()
+                && let Some(event) = state.signal()
+            {
+                event.signal();
             }
         }
         owner.fd
@@ -141,6 +147,11 @@ impl Queue {
         }
         if taken > 0 {
             state.clear_if_empty();
+        } else if max > 0
+            && let Some(event) = &state.event
+        {
+            // A signal that came after its tag had been taken.
+            event.clear();
         }
         taken
     }
@@ -235,15 +246,15 @@ impl Inner {
 }
 
 impl State {
-    fn signal(&mut self) {
-        if let Some(event) = &mut self.event {
-            event.signal();
-        }
+    /// The event to signal, without the lock, if it was not signalled before.
+    fn signal(&mut self) -> Option<Arc<Event>> {
+        if std::mem::replace(&mut self.signalled, true) { None } else { self.event.clone() }
     }
 
     fn clear_if_empty(&mut self) {
         if self.pending.is_empty()
-            && let Some(event) = &mut self.event
+            && mem::take(&mut self.signalled)
+            && let Some(event) = &self.event
         {
             event.clear();
         }
@@ -283,22 +294,46 @@ impl Watch {
     /// Delivers the tag if the watch is armed. A tag of this watch that still waits in the queue
     /// makes way for it.
     pub fn fire(&self) {
-        let Some(place) = self.0.ok() else { return };
+        if let Some(wakeup) = self.mark() {
+            wakeup.wake();
+        }
+    }
+
+    /// The part of [`Watch::fire`] that may be done under a lock; the rest may not.
+    #[must_use]
+    pub fn mark(&self) -> Option<Wakeup> {
+        let place = self.0.ok()?;
         let mut state = lock(&place.inner.state);
         let slot = &mut state.slots[place.index];
-        let Some(tag) = slot.armed.take() else { return };
+        let tag = slot.armed.take()?;
         if slot.ready.replace(tag).is_some() {
-            return;
+            return None;
         }
         state.pending.push_back(place.index);
-        if state.pending.len() == 1 {
-            state.wakes += 1;
-            if state.polled {
-                state.signal();
-            }
-            if state.waiting > 0 {
-                place.inner.filled.notify_all();
-            }
+        if state.pending.len() > 1 {
+            return None;
+        }
+        state.wakes += 1;
+        let event = if state.polled { state.signal() } else { None };
+        let waiters = (state.waiting > 0).then(|| place.inner.clone());
+        Some(Wakeup { event, waiters })
+    }
+}
+
+/// Wakes the consumer of a queue. Done without any lock: who is woken would run into it, and sleep
+/// once more.
+pub(crate) struct Wakeup {
+    event: Option<Arc<Event>>,
+    waiters: Option<Arc<Inner>>,
+}
+
+impl Wakeup {
+    pub fn wake(self) {
+        if let Some(event) = self.event {
+            event.signal();
+        }
+        if let Some(inner) = self.waiters {
+            inner.filled.notify_all();
         }
     }
 }

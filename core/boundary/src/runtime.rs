@@ -78,6 +78,7 @@ fn start(threads: usize) -> Result<Runtime, Error> {
             .thread_name_fn(move || {
                 format!("millstream-io-{}", next.fetch_add(1, Ordering::Relaxed))
             })
+            .on_thread_start(leave_signals_to_the_host)
             .enable_io()
             .enable_time()
             .build()
@@ -86,6 +87,25 @@ fn start(threads: usize) -> Result<Runtime, Error> {
         Ok(Ok(runtime)) => Ok(runtime),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(payload) => Err(failed(guard::text(&*payload))),
+    }
+}
+
+/// Signals are for the threads of the host, where its handlers expect them. One matters most: a write
+/// to a socket whose peer is gone raises SIGPIPE, which ends every program that does not ignore it, as
+/// C programs do not. Blocked, such a write fails like any other. Only what a defect raises in this
+/// very thread cannot be left to another.
+fn leave_signals_to_the_host() {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+
+    // SAFETY: an all-zero set is a value, sigfillset makes it a meaningful one, and it outlives the
+    // calls; no old mask is asked for.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&mut set);
+        for own in [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP] {
+            libc::sigdelset(&mut set, own);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
     }
 }
 
@@ -125,5 +145,23 @@ mod tests {
         let name = receive.recv_timeout(std::time::Duration::from_secs(60)).unwrap().unwrap();
         let number = name.strip_prefix("millstream-io-").expect("the prefix");
         assert!(number.parse::<usize>().is_ok(), "{name}");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "epoll and threads of tokio")]
+    fn its_threads_leave_signals_to_the_host_and_write_to_closed_sockets_without_sigpipe() {
+        let (send, receive) = std::sync::mpsc::channel();
+        handle().unwrap().spawn(async move {
+            // SAFETY: an all-zero set is a value; it is only written, and asked afterwards.
+            let blocked = unsafe {
+                let mut set = std::mem::zeroed();
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut set);
+                [libc::SIGPIPE, libc::SIGINT, libc::SIGTERM, libc::SIGSEGV]
+                    .map(|signal| libc::sigismember(&set, signal))
+            };
+            send.send(blocked)
+        });
+        let blocked = receive.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        assert_eq!(blocked, [1, 1, 1, 0]);
     }
 }

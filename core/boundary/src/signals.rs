@@ -45,12 +45,16 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let waiters = lock(&self.0);
-        for thread in &waiters.threads {
+        let (threads, wakeup) = {
+            let waiters = lock(&self.0);
+            let wakeup = waiters.watch.as_ref().and_then(|placed| placed.watch.mark());
+            (waiters.threads.clone(), wakeup)
+        };
+        for thread in threads {
             thread.unpark();
         }
-        if let Some(placed) = &waiters.watch {
-            placed.watch.fire();
+        if let Some(wakeup) = wakeup {
+            wakeup.wake();
         }
     }
 }

@@ -301,14 +301,15 @@ impl Send {
     }
 
     fn check_open(&self, shared: &Shared) -> Result<(), Refusal> {
-        if shared.has_ended() {
-            return Err(Refusal::Error(Error::call_ended(shared.status().unwrap_or_default())));
-        }
+        // Misuse comes first: it is misuse whether the call has ended in the meantime or not.
         if self.half_closed {
             return Err(Refusal::Error(Error::new(
                 ErrorCode::InvalidState,
                 format!("{}: a message was sent after the half-close", shared.method),
             )));
+        }
+        if shared.has_ended() {
+            return Err(Refusal::Error(Error::call_ended(shared.status().unwrap_or_default())));
         }
         Ok(())
     }

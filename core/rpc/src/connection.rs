@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -158,11 +159,18 @@ pub(crate) async fn run(
         });
         let mut idle = pin!(idle(&connection, options.idle_timeout));
         let mut idle_over = false;
+        let mut deferred = false;
         let cause = loop {
             tokio::select! {
                 biased;
                 () = connection.close.notified() => break "the channel was closed".to_owned(),
                 result = poll_fn(|cx| {
+                    // The calls that are ready to send go first: what they send leaves in one write.
+                    deferred = !deferred;
+                    if deferred {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     let result = http2.as_mut().poll(cx);
                     // They may have raised MAX_CONCURRENT_STREAMS.
                     if connection.traffic.take_settings()

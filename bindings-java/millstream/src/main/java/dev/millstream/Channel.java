@@ -3,6 +3,7 @@ package dev.millstream;
 import dev.millstream.internal.Native;
 import dev.millstream.internal.NativeCall;
 import dev.millstream.internal.NativeChannel;
+import java.lang.ref.Reference;
 import java.time.Duration;
 import java.util.Iterator;
 import java.util.Objects;
@@ -258,7 +259,11 @@ public final class Channel implements AutoCloseable {
      */
     public <Q, R> R unary(Method<Q, R> method, Q request, CallOptions options) {
         NativeCall call = start(method, CallKind.UNARY, options, method.serialize(request));
-        return Single.await(call, method);
+        try {
+            return Single.await(call, method);
+        } finally {
+            Reference.reachabilityFence(this);
+        }
     }
 
     /**
@@ -275,7 +280,7 @@ public final class Channel implements AutoCloseable {
     public <Q, R> CompletableFuture<R> unaryAsync(
             Method<Q, R> method, Q request, CallOptions options) {
         NativeCall call = start(method, CallKind.UNARY, options, method.serialize(request));
-        return Single.async(call, method, executor);
+        return Single.async(this, call, method, executor);
     }
 
     /**
@@ -376,7 +381,7 @@ public final class Channel implements AutoCloseable {
             Method<Q, R> method, Flow.Publisher<? extends Q> requests, CallOptions options) {
         Objects.requireNonNull(requests, "requests");
         NativeCall call = start(method, CallKind.CLIENT_STREAM, options, null);
-        CompletableFuture<R> response = Single.async(call, method, executor);
+        CompletableFuture<R> response = Single.async(this, call, method, executor);
         RequestSubscriber<Q> subscriber =
                 new RequestSubscriber<>(call, new Sender<>(call, method), executor);
         subscriber

@@ -142,15 +142,16 @@ final class RequestSubscriber<Q> implements Flow.Subscriber<Q> {
     @Override
     public void onError(Throwable reason) {
         Objects.requireNonNull(reason, "reason");
-        call.cancel("the publisher of the requests failed: " + reason);
+        // First the reason, or the end of the call, which follows, would pass for it.
         done.completeExceptionally(reason);
+        call.cancel("the publisher of the requests failed: " + reason);
     }
 
     /** A message that cannot be sent: the publisher is told to stop. */
     private void fail(Throwable reason) {
+        done.completeExceptionally(reason);
         subscription.cancel();
         call.cancel("a request could not be sent: " + reason);
-        done.completeExceptionally(reason);
     }
 
     private void awaitEnd() {

@@ -166,6 +166,9 @@ final class ResponseSubscription<R> implements Flow.Subscription, Runnable {
     private void end(Status status) {
         Flow.Subscriber<? super R> last = subscriber;
         subscriber = null;
+        if (cancelled) {
+            return; // the status is that of the cancellation
+        }
         if (status.isOk()) {
             quietly(last::onComplete);
         } else {

@@ -15,7 +15,7 @@ public class PublisherRulesTest extends FlowPublisherVerification<EchoResponse> 
 
     /** Waits long for what must come, and briefly for what must not. */
     public PublisherRulesTest() {
-        super(new TestEnvironment(5_000, 200), 5_000);
+        super(new TestEnvironment(30_000, 200), 3_000);
     }
 
     @BeforeClass

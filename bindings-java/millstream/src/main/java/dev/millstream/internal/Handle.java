@@ -34,8 +34,13 @@ public final class Handle {
         return state.get() == 0;
     }
 
-    public void release() {
+    /** From now on it is fine when the owner is forgotten. */
+    public void expectRelease() {
         state.expected = true;
+    }
+
+    public void release() {
+        expectRelease();
         cleanable.clean();
         Reference.reachabilityFence(this);
     }

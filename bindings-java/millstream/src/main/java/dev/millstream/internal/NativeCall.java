@@ -105,6 +105,12 @@ public final class NativeCall {
         }
     }
 
+    /** Releases the handle of a call that is known to have ended so. */
+    public void releaseAs(Status status) {
+        ended = status;
+        release();
+    }
+
     /** The one response of a call with one response that has ended; null unless it ended OK. */
     public byte[] result() {
         return read(Native.RESULT);
@@ -133,14 +139,17 @@ public final class NativeCall {
         Metadata known = headers;
         if (known == null) {
             byte[] encoded = read(Native.HEADERS);
+            boolean over = encoded == null && statusNow() != null;
+            if (over) {
+                // The call may have ended between the two looks, after its headers.
+                encoded = read(Native.HEADERS);
+            }
             if (encoded != null) {
                 known = Wire.metadata(encoded);
                 headers = known;
             } else {
-                known = headers;
-            }
-            if (known == null && statusNow() != null) {
-                known = Metadata.empty();
+                // Another thread may have released the handle in between.
+                known = headers == null && over ? Metadata.empty() : headers;
             }
         }
         return known;
@@ -164,6 +173,7 @@ public final class NativeCall {
 
     /** Ends the call if it has not ended. What was received and not taken may be dropped. */
     public void cancel(String reason) {
+        handle.expectRelease();
         try {
             long value = handle.value();
             if (value != 0) {
