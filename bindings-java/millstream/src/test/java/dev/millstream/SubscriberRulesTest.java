@@ -15,7 +15,7 @@ public class SubscriberRulesTest extends FlowSubscriberBlackboxVerification<Echo
     private Channel channel;
 
     public SubscriberRulesTest() {
-        super(new TestEnvironment(30_000, 200));
+        super(new TestEnvironment(10_000, 200));
     }
 
     @BeforeClass
