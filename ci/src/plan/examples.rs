@@ -15,7 +15,6 @@ pub fn steps() -> Vec<Step> {
     let step = |id, title, needs, run| Step { id, title, needs, languages: &[], remedy: "", run };
     vec![
         step("readme-rust", "README example: Rust", &["servers"], |cx| {
-            cx.run(cx.cargo(&["build", "--package", "example-rust", "--bin", "readme-example"]))?;
             let program = Cmd::new(cx.built("readme-example"));
             check(cx, program)
         }),

@@ -28,6 +28,7 @@ pub fn steps() -> Vec<Step> {
     vec![
         test("test-rust", "Tests: Rust", &["packages"], &[Rust], rust),
         test("test-python", "Tests: Python", &["wheel", "servers"], &[Python], python),
+        test("test-benches", "Tests: measurements", &["venv"], &[], benches),
         test("test-java", "Tests: Java", &["native", "servers"], &[Java], java),
         test("test-c", "Tests: C and C++", &["native", "servers"], &[C, Cpp], |cx| {
             c(cx, "plain", VALGRIND, &[], true)
@@ -85,6 +86,17 @@ fn python(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     result.map(|()| Report::default())
 }
 
+/// The judgement and the page of the measurements.
+fn benches(cx: &mut Cx<'_>) -> Result<Report, Failure> {
+    let cmd = Cmd::new(venv_bin(cx.ws, "python"))
+        .cwd(cx.ws.path("benches"))
+        .args(["-m", "pytest", "-o"])
+        .arg(format!("cache_dir={}", cx.ws.target("pytest").display()))
+        .arg("tests");
+    cx.run(cmd)?;
+    Ok(Report::default())
+}
+
 fn java(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     let reports = cx.ws.path("bindings-java/millstream/target/surefire-reports");
     if reports.exists() {
@@ -126,8 +138,8 @@ fn c(
         .args(run);
     let result = cx.run(servers(cx, ctest));
     if count {
-        count_junit(cx, Language::C, &report, |labels| labels.contains(&"c"))?;
-        count_junit(cx, Language::Cpp, &report, |labels| labels.contains(&"cpp"))?;
+        count_junit(cx, Language::C, &report, |name| name.starts_with("c."))?;
+        count_junit(cx, Language::Cpp, &report, |name| name.starts_with("cpp."))?;
     }
     result.map(|()| Report::default())
 }
@@ -154,10 +166,10 @@ fn count_junit(
     cx: &mut Cx<'_>,
     language: Language,
     report: &Path,
-    select: impl Fn(&[&str]) -> bool,
+    select: impl Fn(&str) -> bool,
 ) -> Result<(), Failure> {
     let Ok(xml) = fs::read_to_string(report) else { return Ok(()) };
-    let tally = count::from_junit(&xml, |_, labels| select(labels))
+    let tally = count::from_junit(&xml, select)
         .map_err(|error| Failure::new(format!("{}: {error}", report.display())))?;
     cx.count(language, tally);
     Ok(())
