@@ -31,25 +31,20 @@ pub fn steps() -> Vec<Step> {
         test("test-benches", "Tests: measurements", &["venv"], &[], benches),
         test("test-java", "Tests: Java", &["native", "servers"], &[Java], java),
         test("test-c", "Tests: C and C++", &["native", "servers"], &[C, Cpp], |cx| {
-            c(cx, "plain", VALGRIND, &[], true)
+            c(cx, "plain", &[], &[], true)
         }),
         test("test-c-asan", "Tests: C and C++ with sanitizers", &["test-c"], &[], |cx| {
             c(cx, "asan", &["-DMILLSTREAM_SANITIZE=ON"], &[], false)
         }),
         test("test-c-valgrind", "Tests: C and C++ with valgrind", &["test-c"], &[], |cx| {
             if cfg!(target_os = "linux") {
-                c(cx, "plain", VALGRIND, &["-T", "memcheck"], false)
+                c(cx, "plain", &[], &["-T", "memcheck"], false)
             } else {
                 Ok(Report::note("valgrind is for Linux"))
             }
         }),
     ]
 }
-
-/// CTest by itself shows what valgrind finds, and passes.
-const VALGRIND: &[&str] =
-    &["-DMEMORYCHECK_COMMAND_OPTIONS=-q --error-exitcode=97 --num-callers=40 --leak-check=full \
-     --show-leak-kinds=definite --errors-for-leak-kinds=definite --trace-children=no"];
 
 fn rust(cx: &mut Cx<'_>) -> Result<Report, Failure> {
     // cargo test rather than cargo-nextest, whose installation alone takes about as long as all of
